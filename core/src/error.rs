@@ -1,0 +1,212 @@
+//! The three things that can be wrong, which a caller acts on differently, each with a stable code.
+//!
+//! *I cannot read this* ([`ParseError`]): bad input. *I read it and it is not proven* ([`VerifyError`]): evidence
+//! of tampering. *I could not check* ([`UncheckedError`]): a key or a cosignature is missing. The codes are the same
+//! in Rust, in an HTTP problem document and in JavaScript; `docs/format.md` lists them.
+
+use core::fmt;
+
+/// Bad input: the bytes are not what they should be, so nothing can be said about them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ParseError {
+    /// Text that is not canonical base64, or not of the length that belongs there.
+    Base64,
+    /// A note's text that is not a checkpoint.
+    Checkpoint,
+    /// An entry of no bytes, or of more than 65,535.
+    EntrySize,
+    /// Bytes that are not an entry bundle of the number of entries that belongs there.
+    EntryBundle,
+    /// Text that is not a signed note.
+    Note,
+    /// Text that is not a decimal number within 64 bits, without sign or leading zero.
+    Number,
+    /// A policy, with the 1-based line that cannot be read; line 0 is a fault of the policy as a whole.
+    Policy {
+        /// The 1-based number of the line.
+        line: usize,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// Text that is not a tlog-proof.
+    Receipt,
+    /// Bytes that are not a tile of the number of hashes that belongs there.
+    Tile,
+    /// A path that names no tile and no entry bundle.
+    TilePath,
+    /// Text that is not a verifier key, or whose key id is not the key's.
+    VerifierKey,
+}
+
+/// Evidence of tampering: the input was read, and it does not prove what it claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum VerifyError {
+    /// A signature with a known key's name and id that the key did not make.
+    BadSignature,
+    /// A leaf index that lies outside the tree.
+    IndexBeyondTree,
+    /// A signed checkpoint whose origin is not that of the key which signed it.
+    OriginMismatch,
+    /// A proof that is longer or shorter than the index and the sizes demand.
+    ProofLength,
+    /// The root that follows from the bytes and the proof is not the checkpoint's.
+    RootMismatch,
+    /// A newer tree that is smaller than the older one.
+    TreeShrank,
+}
+
+/// Nothing was proven either way: what is needed to check is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UncheckedError {
+    /// No signature of a log that the policy knows.
+    NoTrustedSignature,
+    /// The log's signature holds, but fewer witnesses have cosigned than the policy asks for.
+    QuorumNotMet,
+}
+
+/// Any of the three.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "there are three kinds of answers, and a caller must handle each")]
+pub enum Error {
+    /// I cannot read this.
+    Parse(ParseError),
+    /// I read it and it is not proven.
+    Verify(VerifyError),
+    /// I could not check.
+    Unchecked(UncheckedError),
+}
+
+impl ParseError {
+    /// The stable code: lowercase words joined by underscores.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Base64 => "malformed_base64",
+            Self::Checkpoint => "malformed_checkpoint",
+            Self::EntrySize => "entry_size",
+            Self::EntryBundle => "malformed_entry_bundle",
+            Self::Note => "malformed_note",
+            Self::Number => "malformed_number",
+            Self::Policy { .. } => "malformed_policy",
+            Self::Receipt => "malformed_receipt",
+            Self::Tile => "malformed_tile",
+            Self::TilePath => "malformed_tile_path",
+            Self::VerifierKey => "malformed_verifier_key",
+        }
+    }
+}
+
+impl VerifyError {
+    /// The stable code: lowercase words joined by underscores.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::BadSignature => "bad_signature",
+            Self::IndexBeyondTree => "index_beyond_tree",
+            Self::OriginMismatch => "origin_mismatch",
+            Self::ProofLength => "proof_length",
+            Self::RootMismatch => "root_mismatch",
+            Self::TreeShrank => "tree_shrank",
+        }
+    }
+}
+
+impl UncheckedError {
+    /// The stable code: lowercase words joined by underscores.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NoTrustedSignature => "no_trusted_signature",
+            Self::QuorumNotMet => "quorum_not_met",
+        }
+    }
+}
+
+impl Error {
+    /// The stable code of what is inside.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Parse(error) => error.code(),
+            Self::Verify(error) => error.code(),
+            Self::Unchecked(error) => error.code(),
+        }
+    }
+}
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Policy { line: 0, reason } => write!(f, "the policy cannot be used: {reason}"),
+            Self::Policy { line, reason } => write!(f, "line {line} of the policy: {reason}"),
+            Self::Base64 => f.write_str("not canonical base64 of the right length"),
+            Self::Checkpoint => f.write_str("not a checkpoint: origin, size and root on three lines"),
+            Self::EntrySize => f.write_str("an entry has 1 to 65535 bytes"),
+            Self::EntryBundle => f.write_str("not an entry bundle of the expected number of entries"),
+            Self::Note => f.write_str("not a signed note: text, a blank line, signature lines"),
+            Self::Number => f.write_str("not a decimal number without sign or leading zero, within 64 bits"),
+            Self::Receipt => f.write_str("not a tlog-proof: header, index, hashes, a blank line, a checkpoint"),
+            Self::Tile => f.write_str("not a tile of the expected number of hashes"),
+            Self::TilePath => f.write_str("not the path of a tile or an entry bundle"),
+            Self::VerifierKey => f.write_str("not a verifier key: NAME+KEYID+BASE64, with the key's own id"),
+        }
+    }
+}
+
+impl fmt::Display for VerifyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::BadSignature => "a signature in a known key's name was not made by that key",
+            Self::IndexBeyondTree => "the index lies outside the tree",
+            Self::OriginMismatch => "the checkpoint's origin is not that of the key which signed it",
+            Self::ProofLength => "the proof is longer or shorter than the index and the size demand",
+            Self::RootMismatch => "the bytes and the proof do not lead to the checkpoint's root",
+            Self::TreeShrank => "the newer tree is smaller than the older one",
+        })
+    }
+}
+
+impl fmt::Display for UncheckedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoTrustedSignature => "no signature of a log that the policy knows",
+            Self::QuorumNotMet => "fewer witnesses have cosigned than the policy asks for",
+        })
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Parse(error) => error.fmt(f),
+            Self::Verify(error) => error.fmt(f),
+            Self::Unchecked(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for ParseError {}
+impl core::error::Error for VerifyError {}
+impl core::error::Error for UncheckedError {}
+impl core::error::Error for Error {}
+
+impl From<ParseError> for Error {
+    fn from(error: ParseError) -> Self {
+        Self::Parse(error)
+    }
+}
+
+impl From<VerifyError> for Error {
+    fn from(error: VerifyError) -> Self {
+        Self::Verify(error)
+    }
+}
+
+impl From<UncheckedError> for Error {
+    fn from(error: UncheckedError) -> Self {
+        Self::Unchecked(error)
+    }
+}

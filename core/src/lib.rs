@@ -7,10 +7,25 @@
 
 extern crate alloc;
 
-mod base64;
-mod decimal;
+pub mod base64;
+mod checkpoint;
+mod cosignature;
+pub mod decimal;
 mod error;
 mod hash;
+mod inclusion;
+mod key;
+mod note;
+mod policy;
+mod receipt;
+mod tree;
 
+pub use checkpoint::{Checkpoint, SignedCheckpoint};
 pub use error::{Error, ParseError, UncheckedError, VerifyError};
 pub use hash::Hash;
+pub use inclusion::InclusionProof;
+pub use key::{KeyType, SigningKey, VerifierKey};
+pub use note::{NoteSignature, SignedNote};
+pub use policy::Policy;
+pub use receipt::Receipt;
+pub use tree::{LeafIndex, TreeSize};

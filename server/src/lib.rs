@@ -1,5 +1,6 @@
 //! The Attestlog server as a library; `main.rs` is the one program `attestlog`.
 
+pub mod appender;
 pub mod keyring;
 pub mod prover;
 pub mod published;
@@ -7,3 +8,4 @@ pub mod publisher;
 pub mod secret;
 pub mod sequencer;
 pub mod store;
+pub mod waiter;

@@ -8,7 +8,7 @@ use attestlog_core::LeafIndex;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::publisher::{PublishError, PublishedCheckpoint, Publisher};
+use crate::publisher::{PublishedCheckpoint, Publisher};
 use crate::store::{Log, LogId, Store, StoreError, Ticket};
 
 /// The tickets that one query asks for.
@@ -93,15 +93,6 @@ impl Waiter {
     }
 }
 
-/// Why waiters could not be answered this time.
-#[derive(Debug, thiserror::Error)]
-enum LookError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Publish(#[from] PublishError),
-}
-
 struct Look {
     waiter: Arc<Waiter>,
     store: Arc<dyn Store>,
@@ -112,34 +103,40 @@ impl Look {
     async fn run(self, mut steps: watch::Receiver<u64>, stop: CancellationToken) {
         loop {
             tokio::select! {
-                () = stop.cancelled() => return,
-                changed = steps.changed() => if changed.is_err() { return },
+                () = stop.cancelled() => break,
+                changed = steps.changed() => if changed.is_err() { break },
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
             if let Err(error) = self.answer_covered().await {
                 tracing::warn!("nobody who waits could be answered: {error}");
             }
         }
+        // Those who still wait are told that nobody will answer.
+        self.waiter.lock().clear();
     }
 
-    async fn answer_covered(&self) -> Result<(), LookError> {
-        let mut checkpoints: HashMap<LogId, Arc<PublishedCheckpoint>> = HashMap::new();
+    async fn answer_covered(&self) -> Result<(), StoreError> {
+        let mut newest: HashMap<LogId, Option<Arc<PublishedCheckpoint>>> = HashMap::new();
         for tickets in self.waiter.tickets().chunks(TICKETS_PER_QUERY) {
             for (ticket, (id, index)) in self.store.processed(tickets).await? {
                 let Some(log) = self.waiter.log(ticket) else { continue };
-                let checkpoint = match checkpoints.get(&id) {
-                    Some(checkpoint) => Arc::clone(checkpoint),
-                    None => {
-                        let newest = self.publisher.checkpoint(&log).await?;
-                        checkpoints.insert(id, Arc::clone(&newest));
-                        newest
-                    }
+                let checkpoint = match newest.get(&id) {
+                    Some(checkpoint) => checkpoint.clone(),
+                    None => newest.entry(id).or_insert(self.newest(&log).await).clone(),
                 };
-                if checkpoint.checkpoint.size().0 > index.0 {
+                if let Some(checkpoint) = checkpoint.filter(|newest| newest.checkpoint.size().0 > index.0) {
                     self.waiter.answer(ticket, &Covered { index, checkpoint });
                 }
             }
         }
         Ok(())
+    }
+
+    /// A log that cannot be published keeps only its own callers waiting.
+    async fn newest(&self, log: &Log) -> Option<Arc<PublishedCheckpoint>> {
+        let newest = self.publisher.checkpoint(log).await;
+        newest
+            .inspect_err(|error| tracing::warn!("those who wait for log \"{}\" go on: {error}", log.name))
+            .ok()
     }
 }

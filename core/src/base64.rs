@@ -14,7 +14,8 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 pub fn format(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for group in bytes.chunks(3) {
-        let bits = group.iter().fold(0_u32, |bits, &byte| bits << 8 | u32::from(byte)) << (8 * (3 - group.len()));
+        let bits =
+            group.iter().fold(0_u32, |bits, &byte| bits << 8 | u32::from(byte)) << (8 * (3 - group.len()));
         for place in 0..4 {
             // A group of n bytes has n + 1 digits; the rest is padding.
             let digit = (bits >> (18 - 6 * place)) & 0x3f;
@@ -47,7 +48,8 @@ pub fn parse(text: &[u8]) -> Result<Vec<u8>, ParseError> {
         bits <<= 6 * (4 - group.len());
         // n digits hold n - 1 bytes; what is left of the last digit must be zero.
         let [_, decoded @ ..] = bits.to_be_bytes();
-        let (whole, rest) = decoded.split_at_checked(group.len().saturating_sub(1)).ok_or(ParseError::Base64)?;
+        let (whole, rest) =
+            decoded.split_at_checked(group.len().saturating_sub(1)).ok_or(ParseError::Base64)?;
         if group.len() < 2 || rest.iter().any(|&byte| byte != 0) {
             return Err(ParseError::Base64);
         }
@@ -111,8 +113,21 @@ mod tests {
     #[test]
     fn rejects_what_is_not_canonical() {
         for text in [
-            "Zg", "Zg=", "Z===", "====", "=", "Zh==", "Zm9=", "Zm9v\n", "Zm9v====", "Zm=v", "Zm 9", "Zm-_", "Zm9v Zg==",
-            "Zg==Zg==", "\u{e9}AA",
+            "Zg",
+            "Zg=",
+            "Z===",
+            "====",
+            "=",
+            "Zh==",
+            "Zm9=",
+            "Zm9v\n",
+            "Zm9v====",
+            "Zm=v",
+            "Zm 9",
+            "Zm-_",
+            "Zm9v Zg==",
+            "Zg==Zg==",
+            "\u{e9}AA",
         ] {
             assert_eq!(parse(text.as_bytes()), Err(ParseError::Base64), "{text:?}");
         }

@@ -31,7 +31,9 @@ mod tests {
 
     #[test]
     fn rejects_every_other_spelling() {
-        for text in ["", "+5", "-5", "007", "00", " 5", "5 ", "0x5", "5_0", "18446744073709551616", "\u{0665}"] {
+        for text in
+            ["", "+5", "-5", "007", "00", " 5", "5 ", "0x5", "5_0", "18446744073709551616", "\u{0665}"]
+        {
             assert_eq!(parse(text.as_bytes()), Err(ParseError::Number), "{text:?}");
         }
     }

@@ -69,7 +69,10 @@ pub enum UncheckedError {
 
 /// Any of the three.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "there are three kinds of answers, and a caller must handle each")]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "there are three kinds of answers, and a caller must handle each"
+)]
 pub enum Error {
     /// I cannot read this.
     Parse(ParseError),
@@ -148,7 +151,9 @@ impl fmt::Display for ParseError {
             Self::EntryBundle => f.write_str("not an entry bundle of the expected number of entries"),
             Self::Note => f.write_str("not a signed note: text, a blank line, signature lines"),
             Self::Number => f.write_str("not a decimal number without sign or leading zero, within 64 bits"),
-            Self::Receipt => f.write_str("not a tlog-proof: header, index, hashes, a blank line, a checkpoint"),
+            Self::Receipt => {
+                f.write_str("not a tlog-proof: header, index, hashes, a blank line, a checkpoint")
+            }
             Self::Tile => f.write_str("not a tile of the expected number of hashes"),
             Self::TilePath => f.write_str("not the path of a tile or an entry bundle"),
             Self::VerifierKey => f.write_str("not a verifier key: NAME+KEYID+BASE64, with the key's own id"),

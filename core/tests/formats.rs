@@ -1,5 +1,7 @@
 //! Properties of every parser: it never panics, and what it accepts it writes back byte for byte.
 
+#![expect(clippy::unwrap_used, reason = "what a test makes is right, or the test fails")]
+
 use attestlog_core::{
     Checkpoint, Error, Hash, InclusionProof, KeyType, LeafIndex, NoteSignature, Policy, Receipt,
     SignedCheckpoint, SignedNote, SigningKey, TreeSize, VerifierKey, base64, decimal,

@@ -1,1 +1,3 @@
-//! x
+//! The Attestlog server as a library; `main.rs` is the one program `attestlog`.
+
+pub mod store;

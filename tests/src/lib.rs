@@ -1,1 +1,3 @@
-//! x
+//! What the end-to-end, fault and vector tests share.
+
+pub mod reference;

@@ -1,0 +1,142 @@
+//! Consistency proofs: that a tree begins with all the entries of an older one, unchanged and in their order.
+//!
+//! Implements RFC 6962 §2.1.2, and its verification as RFC 9162 §2.1.4.2 has it. Made sans-IO, as inclusion proofs.
+
+use alloc::vec::Vec;
+
+use crate::error::VerifyError;
+use crate::hash::Hash;
+use crate::inclusion::{climb, climb_border, fold_subtrees, split_path};
+use crate::tree::{NodeId, PathShape, Subtree, TreeHead, TreeSize, path};
+
+/// The hashes that lead from an old root to a new one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsistencyProof {
+    hashes: Vec<Hash>,
+}
+
+impl ConsistencyProof {
+    /// A proof as it was received; it says nothing until it is [verified](Self::verify).
+    #[must_use]
+    pub const fn new(hashes: Vec<Hash>) -> Self {
+        Self { hashes }
+    }
+
+    /// The hashes, in the order of RFC 6962 §2.1.2.
+    #[must_use]
+    pub fn hashes(&self) -> &[Hash] {
+        &self.hashes
+    }
+
+    /// The nodes that a proof from `old` to `new` is made from; [`assemble`](Self::assemble) takes their hashes in
+    /// this order. None if the sizes are equal or `old` is 0.
+    ///
+    /// # Errors
+    /// [`VerifyError::TreeShrank`] if `new < old`.
+    pub fn nodes(old: TreeSize, new: TreeSize) -> Result<Vec<NodeId>, VerifyError> {
+        Ok(subtrees(old, new)?.into_iter().flat_map(Subtree::nodes).collect())
+    }
+
+    /// The proof from `old` to `new`, from the hashes of [`nodes`](Self::nodes).
+    ///
+    /// # Errors
+    /// [`VerifyError::TreeShrank`] if `new < old`; [`VerifyError::ProofLength`] unless there is exactly one hash for
+    /// each node.
+    pub fn assemble(old: TreeSize, new: TreeSize, hashes: &[Hash]) -> Result<Self, VerifyError> {
+        fold_subtrees(&subtrees(old, new)?, hashes).map(Self::new)
+    }
+
+    /// Verifies that the tree of `new` begins with the tree of `old`.
+    ///
+    /// # Errors
+    /// [`VerifyError::TreeShrank`] if `new` is smaller; [`VerifyError::ProofLength`] unless the proof has exactly the
+    /// hashes that the sizes demand; [`VerifyError::RootMismatch`] if it does not lead to both roots.
+    pub fn verify(&self, old: &TreeHead, new: &TreeHead) -> Result<(), VerifyError> {
+        if new.size < old.size {
+            return Err(VerifyError::TreeShrank);
+        }
+        // RFC 6962 defines no proof for these two; C2SP asks for one without hashes.
+        if old.size.0 == 0 || old.size == new.size {
+            return self.verify_without_hashes(old, new);
+        }
+        let (seed, rest) = if old.size.0.is_power_of_two() {
+            (old.root, self.hashes.as_slice())
+        } else {
+            self.hashes.split_first().map(|(seed, rest)| (*seed, rest)).ok_or(VerifyError::ProofLength)?
+        };
+        let (level, index) = last_node(old.size);
+        let shape = PathShape::of(index, (new.size.0 - 1) >> level);
+        let (inner, border) = split_path(rest, shape)?;
+        // The old tree has only the siblings on the left; the new one has them all.
+        let left_only: Vec<Hash> = (0_u32..)
+            .zip(inner)
+            .filter(|(above, _)| (index >> above) & 1 == 1)
+            .map(|(_, hash)| *hash)
+            .collect();
+        let old_root = climb_border(climb_border(seed, &left_only), border);
+        let new_root = climb_border(climb(seed, inner, index), border);
+        if old_root == old.root && new_root == new.root { Ok(()) } else { Err(VerifyError::RootMismatch) }
+    }
+
+    fn verify_without_hashes(&self, old: &TreeHead, new: &TreeHead) -> Result<(), VerifyError> {
+        if !self.hashes.is_empty() {
+            return Err(VerifyError::ProofLength);
+        }
+        let expected = if old.size == new.size { new.root } else { Hash::EMPTY_ROOT };
+        let empty_is_empty = new.size.0 != 0 || new.root == Hash::EMPTY_ROOT;
+        if old.root == expected && empty_is_empty { Ok(()) } else { Err(VerifyError::RootMismatch) }
+    }
+}
+
+/// The lowest peak of the old tree, as level and index: the node from which both roots can be reached.
+fn last_node(old: TreeSize) -> (u32, u64) {
+    let level = old.0.trailing_zeros();
+    (level, (old.0 - 1) >> level)
+}
+
+/// The subtrees whose roots are the proof, in order.
+fn subtrees(old: TreeSize, new: TreeSize) -> Result<Vec<Subtree>, VerifyError> {
+    if new < old {
+        return Err(VerifyError::TreeShrank);
+    }
+    if old.0 == 0 || old == new {
+        return Ok(Vec::new());
+    }
+    let (level, index) = last_node(old);
+    // The verifier knows the old root: a peak that is the whole old tree need not be sent.
+    let known = old.0.is_power_of_two();
+    let seed = (!known).then(|| Subtree::under(level, index, new));
+    Ok(seed.into_iter().chain(path(level, index, new)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    #[test]
+    fn never_panics_on_the_largest_numbers() {
+        let root = Hash::leaf(b"x");
+        let sizes = [0, 1, 2, 3, (1 << 63) - 1, 1 << 63, (1 << 63) + 1, u64::MAX - 1, u64::MAX];
+        for length in [0, 1, 63, 64, 65, 128] {
+            let proof = ConsistencyProof::new(vec![root; length]);
+            for old in sizes.map(TreeSize) {
+                for new in sizes.map(TreeSize) {
+                    let _ = proof.verify(&TreeHead { size: old, root }, &TreeHead { size: new, root });
+                    let _ = ConsistencyProof::nodes(old, new);
+                    let _ = ConsistencyProof::assemble(old, new, proof.hashes());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_empty_tree_is_extended_by_any_tree_without_hashes() {
+        let new = TreeHead { size: TreeSize(3), root: Hash::leaf(b"x") };
+        assert_eq!(ConsistencyProof::new(vec![]).verify(&TreeHead::EMPTY, &new), Ok(()));
+        let forged = TreeHead { size: TreeSize(0), root: new.root };
+        assert_eq!(ConsistencyProof::new(vec![]).verify(&forged, &new), Err(VerifyError::RootMismatch));
+        assert_eq!(ConsistencyProof::new(vec![]).verify(&forged, &forged), Err(VerifyError::RootMismatch));
+    }
+}

@@ -2,12 +2,16 @@
 
 pub mod appender;
 pub mod deployment;
+pub mod event;
+pub mod http;
 pub mod keyring;
+pub mod measurements;
 pub mod prover;
 pub mod published;
 pub mod publisher;
 pub mod secret;
 pub mod sequencer;
+pub mod serve;
 pub mod service;
 pub mod store;
 pub mod waiter;

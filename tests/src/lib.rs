@@ -3,3 +3,4 @@
 pub mod databases;
 pub mod faulty;
 pub mod reference;
+pub mod server;

@@ -2,4 +2,5 @@
 
 pub mod databases;
 pub mod faulty;
+pub mod log;
 pub mod reference;

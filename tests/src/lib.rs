@@ -4,3 +4,4 @@ pub mod databases;
 pub mod faulty;
 pub mod log;
 pub mod reference;
+pub mod sequencing;

@@ -65,7 +65,8 @@ pub(super) async fn an_empty_entry_and_one_too_large_are_refused_with_all_others
 pub(super) async fn one_call_serves_many_logs(database: &dyn Database) {
     let store = database.open().await;
     let (a, b) = (create(&*store, "a").await, create(&*store, "b").await);
-    append(&*store, &[entry(&b, "b0"), entry(&a, "a0"), entry(&b, "b1"), entry(&a, "a1"), entry(&a, "a2")]).await;
+    append(&*store, &[entry(&b, "b0"), entry(&a, "a0"), entry(&b, "b1"), entry(&a, "a1"), entry(&a, "a2")])
+        .await;
     process_all(&*store).await;
     assert_eq!(texts(&all_entries(&*store, a.id).await), ["a0", "a1", "a2"]);
     assert_eq!(texts(&all_entries(&*store, b.id).await), ["b0", "b1"]);

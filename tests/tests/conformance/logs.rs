@@ -32,7 +32,10 @@ pub(super) async fn a_new_log_is_empty_and_has_its_checkpoint(database: &dyn Dat
     let store = database.open().await;
     let new = NewLog { events: Events::Strict, ..new_log("a.b_c-9") };
     let log = store.create_log(&new).await.unwrap();
-    assert_eq!((&log.name, &log.origin, &log.vkey, log.events), (&new.name, &new.origin, &new.vkey, new.events));
+    assert_eq!(
+        (&log.name, &log.origin, &log.vkey, log.events),
+        (&new.name, &new.origin, &new.vkey, new.events)
+    );
     assert_eq!(store.log("a.b_c-9").await.unwrap().as_ref(), Some(&log));
     let tree = store.tree(log.id).await.unwrap().unwrap();
     assert_eq!((tree.log, tree.edge, tree.signed_size), (log.id, RightEdge::EMPTY, TreeSize(0)));
@@ -72,7 +75,8 @@ pub(super) async fn a_name_or_an_origin_that_exists_is_refused(database: &dyn Da
 pub(super) async fn a_name_that_is_no_path_segment_is_refused(database: &dyn Database) {
     let store = database.open().await;
     let long = "a".repeat(64);
-    for name in ["", "A", "aB", ".a", "-a", "_a", "a/b", "a b", "a\n", "ä", "aä", "a%", "a*", long.as_str()] {
+    for name in ["", "A", "aB", ".a", "-a", "_a", "a/b", "a b", "a\n", "ä", "aä", "a%", "a*", long.as_str()]
+    {
         let new = NewLog { name: name.to_owned(), ..new_log("x") };
         assert!(matches!(store.create_log(&new).await, Err(StoreError::Refused(_))), "{name:?}");
     }

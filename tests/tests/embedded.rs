@@ -209,7 +209,8 @@ const CRASH_FILE: &str = "ATTESTLOG_TEST_CRASH_FILE";
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a part of an_acknowledged_entry_survives_being_killed"]
 async fn appends_until_it_is_killed() {
-    let path = PathBuf::from(std::env::var_os(CRASH_FILE).expect("it is started by another test"));
+    // Without it, somebody runs all tests that are ignored.
+    let Some(path) = std::env::var_os(CRASH_FILE).map(PathBuf::from) else { return };
     let store = SqliteStore::open(&path).await.unwrap();
     let log = store.log("default").await.unwrap().unwrap();
     let writers = (0..3_u32).map(async |writer| {

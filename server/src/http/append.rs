@@ -45,6 +45,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
 #[into_params(parameter_in = Query)]
 struct AppendQuery {
     /// `receipt` waits until a published checkpoint covers the entries, and answers with their receipts.
+    #[param(inline)]
     wait: Option<Wait>,
 }
 

@@ -179,19 +179,20 @@ async fn refuses_to_listen_to_other_machines_without_a_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stops_waiting_for_a_database_that_does_not_come_up() {
+async fn tries_again_while_the_database_does_not_answer_until_it_is_stopped() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
-    // Bound and dropped: nobody listens there.
-    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let database = Some(format!("postgres://nobody@{free}/nothing"));
+    // It hangs up on whoever connects.
+    let broken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let database = Some(format!("postgres://nobody@{}/nothing", broken.local_addr().unwrap()));
     let deployment = Deployment { data, database, secret: SecretSource::DataDirectory };
     let stop = CancellationToken::new();
-    let waiting = open_patiently(&deployment, &stop);
-    let stopping = async {
-        tokio::time::sleep(Duration::from_millis(700)).await;
+    let stop_after_three = async {
+        for _ in 0..3 {
+            drop(broken.accept().await.unwrap());
+        }
         stop.cancel();
     };
-    let (opened, ()) = tokio::join!(waiting, stopping);
+    let (opened, ()) = tokio::join!(open_patiently(&deployment, &stop), stop_after_three);
     assert!(opened.unwrap().is_none());
 }

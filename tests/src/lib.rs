@@ -1,5 +1,5 @@
 //! What the end-to-end, fault and vector tests share.
-#![expect(clippy::unwrap_used, reason = "the code of tests fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "the code of tests fails by panicking")]
 
 pub mod databases;
 pub mod embedded;

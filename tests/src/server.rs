@@ -23,8 +23,8 @@ pub struct TestServer {
     pub client: Client,
     /// The server's own store.
     pub store: Arc<dyn Store>,
-    /// Where its data are.
-    pub directory: tempfile::TempDir,
+    /// Where its data are; there until it is stopped.
+    pub directory: Option<tempfile::TempDir>,
     stop: CancellationToken,
     task: JoinHandle<std::io::Result<()>>,
 }
@@ -43,10 +43,17 @@ impl TestServer {
     /// # Panics
     /// If it does not start.
     pub async fn start_with(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::start_in(tempfile::tempdir().expect("a temporary directory"), change).await
+    }
+
+    /// Starts one where another has been.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub async fn start_in(directory: tempfile::TempDir, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings::default();
         settings.pace.interval = Duration::from_millis(10);
         change(&mut settings);
-        let directory = tempfile::tempdir().expect("a temporary directory");
         let data = directory.path().join("data");
         let deployment = Deployment { data, database: None, secret: SecretSource::DataDirectory };
         let stop = CancellationToken::new();
@@ -58,7 +65,7 @@ impl TestServer {
         let task = tokio::spawn(serve(listener, signing, settings, stop.clone()));
         let client = Client::builder().no_gzip().redirect(reqwest::redirect::Policy::none());
         let client = client.no_proxy().build().expect("a client");
-        Self { address, client, store, directory, stop, task }
+        Self { address, client, store, directory: Some(directory), stop, task }
     }
 
     /// Asks the server to stop. It answers what it was asked before.
@@ -66,17 +73,17 @@ impl TestServer {
         self.stop.cancel();
     }
 
-    /// Stops the server, and waits until it has.
+    /// Stops the server, waits until it has, and returns where its data are.
     ///
     /// # Panics
     /// If it ends with an error.
-    pub async fn stop(mut self) {
+    pub async fn stop(mut self) -> tempfile::TempDir {
         self.stop.cancel();
         (&mut self.task).await.expect("the server's task").expect("the server ends well");
+        self.directory.take().expect("a server is stopped once")
     }
 
     /// A GET of a path.
-    #[must_use]
     pub fn request(&self, path: &str) -> RequestBuilder {
         self.client.get(format!("{}{path}", self.address))
     }
@@ -100,7 +107,6 @@ impl TestServer {
     }
 
     /// A POST of a body.
-    #[must_use]
     pub fn post(&self, path: &str, content_type: &str, body: impl Into<Vec<u8>>) -> RequestBuilder {
         let request = self.client.post(format!("{}{path}", self.address));
         request.header("content-type", content_type).body(body.into())

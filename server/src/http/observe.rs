@@ -127,6 +127,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn answers_a_panic_with_a_problem_that_does_not_repeat_it() {
+        let response = answer_panic(Box::new("index out of bounds"));
+        assert_eq!(response.status(), 500);
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
+    }
+
+    #[test]
     fn keeps_a_request_id_that_can_be_logged_and_makes_one_otherwise() {
         let id = |sent: &'static str| {
             request_id(&HeaderMap::from_iter([(REQUEST_ID, HeaderValue::from_static(sent))]))

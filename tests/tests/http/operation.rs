@@ -153,6 +153,35 @@ async fn a_shutdown_answers_the_appends_in_flight() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn goes_on_where_it_was_stopped_and_never_behind_what_it_published() {
+    let server = TestServer::start().await;
+    server.add("one").await;
+    let checkpoint = server.get("/logs/default/checkpoint").await.text().await.unwrap();
+    let directory = server.stop().await;
+
+    let server = TestServer::start_in(directory, |_| {}).await;
+    assert_eq!(server.get("/logs/default/checkpoint").await.text().await.unwrap(), checkpoint);
+    assert_eq!(server.add("two").await, 1);
+    let directory = server.stop().await;
+
+    // As if the database had been restored from a backup.
+    let heads = directory.path().join("data/published-heads");
+    let text = std::fs::read_to_string(&heads).unwrap();
+    let origin = checkpoint.lines().next().unwrap();
+    let root = checkpoint.lines().nth(2).unwrap();
+    std::fs::write(&heads, format!("{text}99 {root} {origin}\n")).unwrap();
+    let server = TestServer::start_in(directory, |_| {}).await;
+    for path in ["checkpoint", "entries", "entries/0", "entries/0/receipt", "tile/0/000.p/1"] {
+        let answer = server.get(&format!("/logs/default/{path}")).await;
+        super::problem(answer, 500, "history_refused").await;
+    }
+    let page = server.get("/").await;
+    assert_eq!(page.status(), 200);
+    assert!(page.text().await.unwrap().contains("not shown"));
+    assert_eq!(server.get("/readyz").await.status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_idle_connection_does_not_hold_up_a_shutdown() {
     let server = TestServer::start().await;
     let mut idle = TcpStream::connect(server.address.strip_prefix("http://").unwrap()).await.unwrap();

@@ -1,7 +1,5 @@
 //! Requests that arrive together share transactions. Alone in its file: it reads what the whole process measures.
 
-#![expect(clippy::unwrap_used, reason = "what cannot be unwrapped fails the test")]
-
 use attestlog_tests::server::TestServer;
 use futures_util::future::join_all;
 

@@ -100,7 +100,7 @@ pub async fn entry_bundle(
     bundle.map(Some).map_err(|_| StoreError::Damaged(format!("an entry of bundle {index} is too long")))
 }
 
-async fn node_hashes(store: &dyn Store, log: LogId, nodes: &[NodeId]) -> Result<Vec<Hash>, StoreError> {
+pub(crate) async fn node_hashes(store: &dyn Store, log: LogId, nodes: &[NodeId]) -> Result<Vec<Hash>, StoreError> {
     let tiles = Tiles::read(store, log, nodes.iter().map(|&node| TileId::holding(node)).collect()).await?;
     let hash = |&node: &NodeId| {
         let tile = tiles.0.get(&TileId::holding(node)).map_or(&[][..], Vec::as_slice);

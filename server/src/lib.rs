@@ -1,5 +1,6 @@
 //! The Attestlog server as a library; `main.rs` is the one program `attestlog`.
 
+pub mod fsck;
 pub mod keyring;
 pub mod prover;
 pub mod published;

@@ -5,7 +5,7 @@
 //! then be checked by itself, in any order.
 
 use attestlog_core::{
-    Hash, NodeId, RightEdge, TILE_WIDTH, TileId, TreeHead, TreeSize, parse_tile, peaks, perfect_root,
+    Hash, NodeId, TILE_WIDTH, TileId, TreeHead, parse_tile, peaks, perfect_root,
     root_of_peaks,
 };
 
@@ -164,14 +164,4 @@ async fn read_row(context: &Context, level: u8, width: u64) -> Result<Vec<Option
 
 pub(super) fn tile_ids(level: u8, indexes: std::ops::Range<u64>) -> impl Iterator<Item = TileId> {
     indexes.map(move |index| TileId { level, index })
-}
-
-/// The part of a tree's size that lies in full chunks.
-pub(super) const fn in_full_chunks(size: TreeSize) -> u64 {
-    size.0 >> CHUNK_LEVEL << CHUNK_LEVEL
-}
-
-/// The edge's hashes at a level, as the tree's row has them.
-pub(super) fn edge_row(edge: &RightEdge, level: u8) -> Vec<Hash> {
-    edge.partial_tile(level).to_vec()
 }

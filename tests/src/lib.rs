@@ -1,3 +1,4 @@
 //! What the end-to-end, fault and vector tests share.
 
 pub mod reference;
+pub mod sample_log;

@@ -146,22 +146,9 @@ impl Finding {
     }
 
     /// Where it belongs among the others: by entry; a checkpoint comes after the entries that it covers.
-    const fn position(&self) -> u64 {
-        match (self.index, &self.what) {
-            (Some(index), _) => index,
-            (
-                None,
-                What::CheckpointRootWrong { size }
-                | What::CheckpointSignatureWrong { size, .. }
-                | What::CheckpointMalformed { size, .. }
-                | What::CheckpointSizeWrong { size, .. }
-                | What::CheckpointMissing { size }
-                | What::CheckpointBeyondTree { size, .. }
-                | What::PublishedRootWrong { size }
-                | What::PublishedBeyondTree { size, .. },
-            ) => *size,
-            (None, _) => 0,
-        }
+    fn position(&self) -> (u64, Option<u64>) {
+        let size = self.what.size();
+        (self.index.or(size).unwrap_or(0), size)
     }
 }
 
@@ -188,6 +175,23 @@ impl fmt::Display for Finding {
                  proves them"
             ),
             what => write!(f, "{what}, from entry {index} on"),
+        }
+    }
+}
+
+impl What {
+    /// The size of the checkpoint or head that it is about.
+    const fn size(&self) -> Option<u64> {
+        match self {
+            Self::CheckpointRootWrong { size }
+            | Self::CheckpointSignatureWrong { size, .. }
+            | Self::CheckpointMalformed { size, .. }
+            | Self::CheckpointSizeWrong { size, .. }
+            | Self::CheckpointMissing { size }
+            | Self::CheckpointBeyondTree { size, .. }
+            | Self::PublishedRootWrong { size }
+            | Self::PublishedBeyondTree { size, .. } => Some(*size),
+            _ => None,
         }
     }
 }

@@ -14,8 +14,8 @@ use attestlog_core::{
     VerifierKey, parse_tile,
 };
 use tokio::task::{JoinError, JoinSet};
-use tokio_util::sync::CancellationToken;
 
+use crate::progress::Progress;
 use crate::store::{Log, Store, StoreError, StoredCheckpoint, Tree};
 use finding::Findings;
 use roots::{CHUNK, ChunkRoots};
@@ -47,17 +47,6 @@ impl Default for Options {
         let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         Self { workers, findings: 100, published: None }
     }
-}
-
-/// How far a check has come, for whoever watches; and how to end it early.
-#[derive(Clone, Debug, Default)]
-pub struct Progress {
-    /// The entries that have been read.
-    pub entries: Arc<AtomicU64>,
-    /// The entries that will be read; 0 until that is known.
-    pub total: Arc<AtomicU64>,
-    /// Cancel it to end the check, within the time of one chunk.
-    pub stop: CancellationToken,
 }
 
 /// Why a log could not be checked; what is wrong with the log itself is a [`Finding`].
@@ -102,7 +91,8 @@ struct Context {
     checkpoints: AtomicU64,
 }
 
-/// Checks a log up to the size that its tree has now. Needs a runtime with several threads to use several cores.
+/// Checks a log up to the size that its tree has now, and ends within the time of a chunk when `progress` is stopped.
+/// `progress` must be new: the report counts by it. Needs a runtime with several threads to use several cores.
 ///
 /// # Errors
 /// [`FsckError`], if it could not be checked to the end.
@@ -126,7 +116,7 @@ pub async fn check(
         tree => tree?.ok_or_else(|| FsckError::NoTree(log.name.clone()))?,
     };
     let Tree { edge, signed_size, .. } = tree;
-    progress.total.store(edge.size().0, Ordering::Relaxed);
+    progress.expect(edge.size().0);
     let context = Context {
         store,
         log: log.clone(),
@@ -256,7 +246,7 @@ impl Context {
             origin: context.log.origin,
             size,
             signed_size: signed.0,
-            entries: context.progress.entries.load(Ordering::Relaxed),
+            entries: context.progress.done(),
             bytes: counted(context.bytes),
             tiles: counted(context.tiles),
             checkpoints: counted(context.checkpoints),

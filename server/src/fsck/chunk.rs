@@ -199,7 +199,7 @@ impl<'a> Reader<'a> {
     }
 
     fn show(&mut self) {
-        self.context.progress.entries.fetch_add(self.unshown, Ordering::Relaxed);
+        self.context.progress.add(self.unshown);
         self.unshown = 0;
     }
 }

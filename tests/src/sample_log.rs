@@ -53,6 +53,19 @@ pub fn key() -> SigningKey {
     secret().signing_key(ORIGIN).expect("a key")
 }
 
+/// What extends sample logs; each batch takes all entries that 16 MB can hold. The published heads go to `folder`.
+///
+/// # Panics
+/// If they cannot be recorded there.
+#[must_use]
+#[expect(clippy::expect_used, reason = "a test that cannot begin has failed")]
+pub fn sequencer(store: Arc<dyn Store>, folder: &Path) -> Sequencer {
+    let heads = PublishedHeads::open(&folder.join("published-heads")).expect("a record of heads");
+    let publisher = Arc::new(Publisher::new(store.clone(), heads));
+    let pace = Pace { batch_size: 100_000, ..Pace::default() };
+    Sequencer::new(store, publisher, Keyring::new(secret()), pace)
+}
+
 #[expect(clippy::expect_used, reason = "a test that cannot begin has failed")]
 impl SampleLog {
     /// A log without entries.
@@ -88,10 +101,7 @@ impl SampleLog {
     async fn over(folder: TempDir, store: SqliteStore) -> Self {
         let store = Arc::new(store);
         let log = store.log("sample").await.expect("the log is read").expect("there is a log");
-        let heads = PublishedHeads::open(&folder.path().join("published-heads")).expect("a record of heads");
-        let publisher = Arc::new(Publisher::new(store.clone(), heads));
-        let pace = Pace { batch_size: 100_000, ..Pace::default() };
-        let sequencer = Sequencer::new(store.clone(), publisher, Keyring::new(secret()), pace);
+        let sequencer = sequencer(store.clone(), folder.path());
         Self { folder, store, log, sequencer, size: 0 }
     }
 

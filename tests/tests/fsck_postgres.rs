@@ -36,6 +36,9 @@ async fn finds_each_kind_of_damage() {
     let (store, url, _guard) = fresh_postgres().await;
     let store: Arc<dyn Store> = Arc::new(store);
     let log = fill(&store, &[300, 66_100]).await;
+    for table in ["processed_log", "tile", "tree", "checkpoint"] {
+        execute(&url, &format!("alter table attestlog.{table} disable trigger all")).await;
+    }
     let mut expected = Vec::new();
     for (statement, more) in [
         ("select", vec![]),
@@ -63,7 +66,7 @@ async fn finds_each_kind_of_damage() {
             vec![Finding { index: None, what: What::CheckpointSizeWrong { size: 299, signed: 300 } }],
         ),
     ] {
-        execute(&url, &format!("set session_replication_role = replica; {statement}")).await;
+        execute(&url, statement).await;
         let report = check(store.clone(), &log, Options::default(), Progress::default()).await.unwrap();
         expected.extend(more);
         expected.sort_by_key(|finding: &Finding| finding.index.unwrap_or(299));

@@ -118,7 +118,6 @@ pub fn verify_bundle(path: &Path, policy: &Policy) -> Result<BundleReport, Bundl
         }
     };
     members.end()?;
-    drop(members);
     check_padding(archive.into_inner())?;
     let Manifest { origin, tree_size, first_index, count, proof, .. } = manifest;
     Ok(BundleReport { origin, tree_size, first_index, count, bytes, proof })

@@ -188,3 +188,123 @@ impl Head {
         self.size != TreeSize(0) || self.root == Hash::EMPTY_ROOT
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::*;
+
+    /// Of sigsum's test data: Ed25519 seed 0x11 and 31 zeros.
+    const ORIGIN: &str =
+        "sigsum.org/v1/tree/e796172b92befd62d9dc67e41c2f5bc9d3100a3023b20b1ca40288dd1c679e69";
+    const ROOT: &str = "HA5HAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    const BLOB: &str =
+        "gJ2ho0n8F8olcerUF1FFdv235A/5as/coWrpLrtE7ovMeP5whgwouYExowG/lTznxu6OUGjjt5yJQ6bXtTcf718MqAQ=";
+
+    fn root() -> Hash {
+        Hash::parse_base64(ROOT.as_bytes()).unwrap()
+    }
+
+    fn sigsum_key() -> SigningKey {
+        let mut seed = [0; 32];
+        seed[0] = 0x11;
+        SigningKey::new(ORIGIN, KeyType::Log, &seed).unwrap()
+    }
+
+    fn key(name: &str, key_type: KeyType) -> SigningKey {
+        SigningKey::new(name, key_type, &[1; 32]).unwrap()
+    }
+
+    /// A note of any text with a valid signature.
+    fn signed(text: &str, key: &SigningKey) -> Result<SignedCheckpoint, ParseError> {
+        let line = NoteSignature::by(key, key.sign(text.as_bytes()).to_vec());
+        SignedCheckpoint::parse(SignedNote::new(text.to_string(), line).format().as_bytes())
+    }
+
+    #[test]
+    fn signs_what_sigsum_signs() {
+        let key = sigsum_key();
+        let checkpoint = Checkpoint::sign(&key, TreeSize(10), root()).unwrap();
+        let text = format!("{ORIGIN}\n10\n{ROOT}\n\n\u{2014} {ORIGIN} {BLOB}\n");
+        assert_eq!(checkpoint.format(), text);
+
+        let opened = SignedCheckpoint::parse(text.as_bytes()).unwrap().open(key.verifier_key()).unwrap();
+        assert_eq!(opened, checkpoint);
+        assert_eq!((opened.origin(), opened.size(), opened.root()), (ORIGIN, TreeSize(10), root()));
+    }
+
+    #[test]
+    fn opens_only_for_the_key_that_signed_it() {
+        let signed = SignedCheckpoint::from(Checkpoint::sign(&sigsum_key(), TreeSize(10), root()).unwrap());
+        for key_type in [KeyType::Log, KeyType::Witness] {
+            let other = key(ORIGIN, key_type);
+            let refused = signed.clone().open(other.verifier_key());
+            assert_eq!(refused, Err(UncheckedError::NoTrustedSignature.into()));
+        }
+    }
+
+    #[test]
+    fn a_changed_line_is_a_bad_signature() {
+        let key = sigsum_key();
+        let text = Checkpoint::sign(&key, TreeSize(10), root()).unwrap().format();
+        for changed in [text.replacen("\n10\n", "\n11\n", 1), text.replacen("HA5H", "HA5I", 1)] {
+            let signed = SignedCheckpoint::parse(changed.as_bytes()).unwrap();
+            assert_eq!(signed.open(key.verifier_key()), Err(VerifyError::BadSignature.into()));
+        }
+    }
+
+    #[test]
+    fn a_key_signs_for_its_own_origin_only() {
+        let key = key("example.com/a", KeyType::Log);
+        let signed = signed(&format!("example.com/b\n10\n{ROOT}\n"), &key).unwrap();
+        assert_eq!(signed.open(key.verifier_key()), Err(VerifyError::OriginMismatch.into()));
+    }
+
+    #[test]
+    fn an_empty_tree_has_one_root() {
+        let key = key("example.com/a", KeyType::Log);
+        let checkpoint = Checkpoint::sign(&key, TreeSize(0), Hash::EMPTY_ROOT).unwrap();
+        assert!(SignedCheckpoint::from(checkpoint).open(key.verifier_key()).is_ok());
+        assert_eq!(Checkpoint::sign(&key, TreeSize(0), root()), Err(ParseError::Checkpoint));
+        let signed = signed(&format!("example.com/a\n0\n{ROOT}\n"), &key).unwrap();
+        assert_eq!(signed.open(key.verifier_key()), Err(VerifyError::RootMismatch.into()));
+    }
+
+    #[test]
+    fn a_witness_key_signs_no_checkpoint() {
+        let witness = key("example.com/a", KeyType::Witness);
+        assert_eq!(Checkpoint::sign(&witness, TreeSize(10), root()), Err(ParseError::VerifierKey));
+    }
+
+    #[test]
+    fn extension_lines_are_kept() {
+        let key = key("example.com/a", KeyType::Log);
+        let text = format!("example.com/a\n10\n{ROOT}\nextension 1\n2\n");
+        let opened = signed(&text, &key).unwrap().open(key.verifier_key()).unwrap();
+        assert_eq!(opened.signed_note().text(), text);
+    }
+
+    #[test]
+    fn rejects_texts_that_are_no_checkpoints() {
+        let key = key("example.com/a", KeyType::Log);
+        let long = "o".repeat(256);
+        for (text, error) in [
+            (String::new(), ParseError::Checkpoint),
+            ("origin".to_string(), ParseError::Checkpoint),
+            ("origin\n10".to_string(), ParseError::Checkpoint),
+            (format!("\n10\n{ROOT}"), ParseError::Checkpoint),
+            (format!("{long}\n10\n{ROOT}"), ParseError::Checkpoint),
+            (format!("a\u{7f}\n10\n{ROOT}"), ParseError::Checkpoint),
+            (format!("origin\n10\n{ROOT}\n"), ParseError::Checkpoint),
+            (format!("origin\n10\n{ROOT}\n\nextension"), ParseError::Checkpoint),
+            (format!("origin\n010\n{ROOT}"), ParseError::Number),
+            (format!("origin\n18446744073709551616\n{ROOT}"), ParseError::Number),
+            (format!("origin\n10\n{ROOT} "), ParseError::Base64),
+            ("origin\n10\nAAAA".to_string(), ParseError::Base64),
+        ] {
+            assert_eq!(signed(&format!("{text}\n"), &key), Err(error), "{text:?}");
+        }
+        assert!(signed(&format!("{}\n18446744073709551615\n{ROOT}\n", &long[1..]), &key).is_ok());
+    }
+}

@@ -38,11 +38,14 @@ impl NoteSignature {
         let line = core::str::from_utf8(line.as_ref()).map_err(|_| ParseError::Note)?;
         let (name, blob) =
             line.strip_prefix(LINE_START).and_then(|line| line.split_once(' ')).ok_or(ParseError::Note)?;
-        let blob = base64::parse(blob.as_bytes())?;
-        let (&key_id, signature) = blob.split_first_chunk().ok_or(ParseError::Note)?;
-        if !is_note_text(name) || !is_key_name(name) || signature.is_empty() {
+        if !is_note_text(name) || !is_key_name(name) {
             return Err(ParseError::Note);
         }
+        let blob = base64::parse(blob.as_bytes())?;
+        let (&key_id, signature) = blob
+            .split_first_chunk()
+            .filter(|(_, signature)| !signature.is_empty())
+            .ok_or(ParseError::Note)?;
         Ok(Self { name: name.to_string(), key_id, signature: signature.to_vec() })
     }
 
@@ -72,6 +75,10 @@ impl NoteSignature {
     /// Whether the line claims to be by `key`: name and id together tell, neither does alone.
     pub(crate) fn claims(&self, key: &VerifierKey) -> bool {
         self.key_id == key.key_id() && self.name == key.name()
+    }
+
+    fn is_by_the_key_of(&self, other: &Self) -> bool {
+        self.key_id == other.key_id && self.name == other.name
     }
 
     /// Whether `key` has signed the note whose text is `text` with this line.
@@ -198,13 +205,131 @@ impl SignedNote {
     }
 }
 
-impl NoteSignature {
-    fn is_by_the_key_of(&self, other: &Self) -> bool {
-        self.key_id == other.key_id && self.name == other.name
-    }
-}
-
 /// Whether there is no ASCII control character but `\n`; the specification leaves U+007F to U+009F alone.
 fn is_note_text(text: &str) -> bool {
     text.bytes().all(|byte| byte == b'\n' || byte >= b' ')
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+    use alloc::vec;
+
+    use super::*;
+
+    /// The example of `signed-note`.
+    const VKEY: &str = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k";
+    const BLOB: &str =
+        "Uw2QOkn8srV1yJGh2VYRlL1Tnagv1YEq6TfXppzi2ONncAlTgK7Ztg1ERYNZXsYjOBH3mFXmRKuwHjG1Yu72IneyaQM=";
+
+    fn key() -> VerifierKey {
+        VerifierKey::parse(VKEY).unwrap()
+    }
+
+    fn example() -> String {
+        format!("This is an example message.\n\n\u{2014} example.com/foo {BLOB}\n")
+    }
+
+    /// A line by a key that nobody knows.
+    fn line(n: u8) -> String {
+        format!("\u{2014} unknown.example {}\n", base64::format(&[0, 0, 0, n, 1]))
+    }
+
+    #[test]
+    fn the_example_of_the_specification_verifies_and_round_trips() {
+        let note = SignedNote::parse(example().as_bytes()).unwrap();
+        assert_eq!(note.text(), "This is an example message.\n");
+        assert_eq!(note.format(), example());
+        assert_eq!(note.verify([&key()]), Ok(vec![&key()]));
+    }
+
+    #[test]
+    fn a_bad_signature_by_a_known_key_rejects_the_note() {
+        for forged in [example().replace("This", "That"), example().replace(BLOB, "Uw2QOgA=")] {
+            let note = SignedNote::parse(forged.as_bytes()).unwrap();
+            assert_eq!(note.verify([&key()]), Err(VerifyError::BadSignature));
+        }
+    }
+
+    #[test]
+    fn a_line_that_shares_only_the_name_or_only_the_id_is_ignored() {
+        for line in ["\u{2014} example.com/foo AAAAAAA=", "\u{2014} example.com/bar Uw2QOgA="] {
+            let note = SignedNote::parse(format!("{}{line}\n", example()).as_bytes()).unwrap();
+            assert_eq!(note.verify([&key()]), Ok(vec![&key()]));
+        }
+    }
+
+    #[test]
+    fn the_last_blank_line_ends_the_text() {
+        for text in ["\n", "a\n", "a\n\nb\n", "a\n\n", "\n\n\n", "\u{2014} a AAAAAAA=\n"] {
+            let note = format!("{text}\n{}", line(1));
+            assert_eq!(SignedNote::parse(note.as_bytes()).unwrap().text(), text);
+        }
+    }
+
+    #[test]
+    fn sixty_four_signatures_are_read_and_one_more_is_not() {
+        let note = |lines| format!("text\n\n{}", (0..lines).map(line).collect::<String>());
+        for (lines, expected) in [(1, true), (16, true), (64, true), (65, false), (0, false)] {
+            assert_eq!(SignedNote::parse(note(lines).as_bytes()).is_ok(), expected, "{lines}");
+        }
+    }
+
+    #[test]
+    fn a_million_bytes_are_read_and_one_more_is_not() {
+        let tail = format!("\n\n{}", line(1));
+        let note = |bytes: usize| "t".repeat(bytes - tail.len()) + &tail;
+        assert!(SignedNote::parse(note(1_000_000).as_bytes()).is_ok());
+        assert_eq!(SignedNote::parse(note(1_000_001).as_bytes()), Err(ParseError::Note));
+    }
+
+    #[test]
+    fn a_full_note_takes_no_more_lines_but_a_newer_one() {
+        let note = format!("text\n\n{}", (0..64).map(line).collect::<String>());
+        let mut note = SignedNote::parse(note.as_bytes()).unwrap();
+        let full = note.clone();
+        let signature = |n| NoteSignature::parse(line(n).trim_end()).unwrap();
+        assert_eq!(note.put(signature(64)), Err(ParseError::Note));
+        assert_eq!(note, full);
+        assert_eq!(note.put(signature(63)), Ok(()));
+        assert_eq!(note, full);
+    }
+
+    #[test]
+    fn rejects_what_is_not_a_note() {
+        let signed = |line: &str| format!("text\n\n{line}");
+        for note in [
+            String::new(),
+            "\n".to_string(),
+            "text\n".to_string(),
+            "text\n\n".to_string(),
+            format!("text\n{}", line(1)),
+            format!("\n{}", line(1)),
+            format!("text\r\n\n{}", line(1)),
+            format!("te\txt\n\n{}", line(1)),
+            signed(line(1).trim_end()),
+            signed(&line(1).repeat(2)),
+            signed(&format!("{}\n", line(1))),
+            signed(&line(1).replace('\u{2014}', "\u{2013}")),
+            signed(&line(1).replace('\u{2014}', "-")),
+            signed(&line(1).replace("\u{2014} ", "\u{2014}")),
+            signed(&line(1).replace("\u{2014} ", "\u{2014}  ")),
+            signed(&line(1).replace("unknown.example", "")),
+            signed(&line(1).replace("unknown.example", "a+b")),
+            signed(&line(1).replace("unknown.example", "a\u{a0}b")),
+            signed("\u{2014} unknown.example\n"),
+            signed("\u{2014} unknown.example AAAAAQ==\n"),
+        ] {
+            assert_eq!(SignedNote::parse(note.as_bytes()), Err(ParseError::Note), "{note:?}");
+        }
+        assert_eq!(SignedNote::parse(b"\xff\n\n"), Err(ParseError::Note));
+    }
+
+    #[test]
+    fn rejects_base64_that_is_not_canonical() {
+        for blob in ["AAAAAQE", "AAAAAQF=", "AAAA AQE=", "AAAAAQE= "] {
+            let note = format!("text\n\n\u{2014} unknown.example {blob}\n");
+            assert_eq!(SignedNote::parse(note.as_bytes()), Err(ParseError::Base64), "{note:?}");
+        }
+    }
 }

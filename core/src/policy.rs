@@ -173,3 +173,141 @@ fn put_line<'a>(text: &mut Vec<u8>, items: impl IntoIterator<Item = &'a [u8]>, u
     text.extend(items.join(&b' '));
     text.push(b'\n');
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+    use alloc::string::String;
+
+    use super::*;
+    use crate::key::SigningKey;
+
+    fn vkey(name: &str, key_type: KeyType, seed: u8) -> VerifierKey {
+        SigningKey::new(name, key_type, &[seed; 32]).unwrap().verifier_key().clone()
+    }
+
+    fn witness(seed: u8) -> VerifierKey {
+        vkey(&format!("witness{seed}.example"), KeyType::Witness, seed)
+    }
+
+    /// A policy with the witnesses W1 to W6 on its first lines.
+    fn with_witnesses(rest: &str) -> String {
+        let lines = (1..=6).map(|seed| format!("witness W{seed} {}\n", witness(seed)));
+        lines.collect::<String>() + rest
+    }
+
+    fn refused_at(text: impl AsRef<[u8]>) -> Option<usize> {
+        match Policy::parse(text) {
+            Err(ParseError::Policy { line, .. }) => Some(line),
+            _ => None,
+        }
+    }
+
+    fn is_quorum(text: &str, signers: &[u8]) -> bool {
+        let signers: Vec<VerifierKey> = signers.iter().map(|&seed| witness(seed)).collect();
+        Policy::parse(text).unwrap().is_quorum(&signers.iter().collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn two_levels_of_groups_decide_as_in_the_example_of_the_specification() {
+        let text = with_witnesses(
+            "group X-witnesses 2 W1 W2 W3\ngroup Y-witnesses any W4 W5 W6\n\
+             group X-and-Y all X-witnesses Y-witnesses\nquorum X-and-Y\n",
+        );
+        for set in 0_u8..64 {
+            let signers: Vec<u8> = (1..=6).filter(|seed| set >> (seed - 1) & 1 == 1).collect();
+            let expected = (set & 0b111).count_ones() >= 2 && set >> 3 != 0;
+            assert_eq!(is_quorum(&text, &signers), expected, "{signers:?}");
+        }
+    }
+
+    #[test]
+    fn one_witness_or_none_can_be_the_quorum() {
+        assert!(is_quorum(&with_witnesses("quorum W2\n"), &[2]));
+        assert!(!is_quorum(&with_witnesses("quorum W2\n"), &[1, 3]));
+        assert!(is_quorum("quorum none\n", &[]));
+    }
+
+    #[test]
+    fn a_log_key_makes_a_policy_and_a_witness_key_does_not() {
+        let log = vkey("example.com/log", KeyType::Log, 9);
+        let policy = Policy::for_log(log.clone()).unwrap();
+        assert_eq!(policy.format(), format!("log {log}\nquorum none\n").as_bytes());
+        assert_eq!(Policy::parse(policy.format()), Ok(policy));
+        assert!(Policy::for_log(witness(1)).is_err());
+    }
+
+    #[test]
+    fn comments_blanks_and_other_octets_do_not_disturb() {
+        let log = vkey("example.com/log", KeyType::Log, 9);
+        let text = format!(
+            "# comment\n\n \t# comment\n\tlog  {log}\thttps://example.com/ \nwitness #W {}\n\
+             group all all #W\nquorum all\n",
+            witness(1)
+        );
+        let policy = Policy::parse([b"#\xff\n", text.as_bytes()].concat()).unwrap();
+        assert_eq!(Policy::parse(policy.format()).as_ref(), Ok(&policy));
+        assert!(policy.logs().eq([&log]));
+        assert!(policy.witnesses().eq([&witness(1)]));
+    }
+
+    #[test]
+    fn names_the_line_that_is_wrong() {
+        for (line, rest) in [
+            (0, ""),
+            (7, "quorum W7\n"),
+            (7, "quorum\n"),
+            (7, "quorum none"),
+            (7, "quorum none\r\n"),
+            (7, "quorum none # said so\n"),
+            (7, "quorums none\n"),
+            (8, "quorum none\nquorum none\n"),
+            (8, "quorum none\ngroup g any none\n"),
+            (7, "group none any W1\n"),
+            (7, "group W1 any W2\n"),
+            (7, "group g any\n"),
+            (7, "group g any g\n"),
+            (7, "group g any W1 W1\n"),
+            (7, "group g 0 W1\n"),
+            (7, "group g 2 W1\n"),
+            (7, "group g 01 W1\n"),
+            (7, "group g most W1\n"),
+            (8, "group g any W1\ngroup h any W1\n"),
+            (8, "quorum none\nlog example.com\n"),
+        ] {
+            assert_eq!(refused_at(with_witnesses(rest)), Some(line), "{rest:?}");
+        }
+        assert_eq!(refused_at(""), Some(0));
+        assert_eq!(refused_at(b"# \x7f\nquorum none\n"), Some(1));
+    }
+
+    #[test]
+    fn no_public_key_stands_on_two_lines() {
+        let same_key = vkey("other.example", KeyType::Witness, 1);
+        assert_eq!(refused_at(with_witnesses(&format!("witness W7 {same_key}\nquorum none\n"))), Some(7));
+        let as_log = vkey("example.com/log", KeyType::Log, 1);
+        assert_eq!(refused_at(with_witnesses(&format!("log {as_log}\nquorum none\n"))), Some(7));
+        let renamed = vkey("example.com/other", KeyType::Log, 1);
+        assert_eq!(refused_at(format!("log {as_log}\nlog {renamed}\nquorum none\n")), Some(2));
+    }
+
+    #[test]
+    fn a_key_of_the_other_type_is_refused() {
+        assert_eq!(refused_at(format!("log {}\nquorum none\n", witness(1))), Some(1));
+        let log = vkey("example.com/log", KeyType::Log, 1);
+        assert_eq!(refused_at(format!("witness W {log}\nquorum none\n")), Some(1));
+    }
+
+    #[test]
+    fn takes_as_many_of_each_as_it_says_and_no_more() {
+        let line = |n: u32| {
+            let mut seed = [0; 32];
+            seed[..4].copy_from_slice(&n.to_be_bytes());
+            let key = SigningKey::new("w.example", KeyType::Witness, &seed).unwrap();
+            format!("witness W{n} {}\n", key.verifier_key())
+        };
+        let full: String = (0..256).map(line).chain(["quorum W255\n".to_string()]).collect();
+        assert!(Policy::parse(&full).is_ok());
+        assert_eq!(refused_at(full + &line(256)), Some(258));
+    }
+}

@@ -50,14 +50,14 @@ pub struct SigningLog {
 /// Derives each key once.
 #[derive(Debug)]
 pub struct Keyring {
-    secret: Secret,
+    secret: Arc<Secret>,
     logs: HashMap<LogId, Arc<SigningLog>>,
 }
 
 impl Keyring {
     /// A keyring without logs.
     #[must_use]
-    pub fn new(secret: Secret) -> Self {
+    pub fn new(secret: Arc<Secret>) -> Self {
         Self { secret, logs: HashMap::new() }
     }
 

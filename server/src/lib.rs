@@ -1,6 +1,8 @@
 //! The Attestlog server as a library; `main.rs` is the one program `attestlog`.
 
+pub mod appender;
 pub mod bundle;
+pub mod deployment;
 pub mod fsck;
 pub mod keyring;
 pub mod progress;
@@ -9,4 +11,6 @@ pub mod published;
 pub mod publisher;
 pub mod secret;
 pub mod sequencer;
+pub mod service;
 pub mod store;
+pub mod waiter;

@@ -77,12 +77,7 @@ impl Secret {
     /// # Errors
     /// [`SecretError::Io`], [`SecretError::Exposed`], [`SecretError::Malformed`].
     pub fn read(path: &Path) -> Result<Self, SecretError> {
-        let io_error = |source| SecretError::Io { path: path.to_owned(), source };
-        let file = File::open(path).map_err(io_error)?;
-        if file.metadata().map_err(io_error)?.mode() & 0o077 != 0 {
-            return Err(SecretError::Exposed(path.to_owned()));
-        }
-        Self::read_from(file, path)
+        Self::parse(&read_private(path)?, &path.display().to_string())
     }
 
     /// Reads an open file descriptor, a pipe from a secret manager, say.
@@ -92,19 +87,7 @@ impl Secret {
     pub fn read_descriptor(descriptor: u32) -> Result<Self, SecretError> {
         let path = PathBuf::from(format!("/dev/fd/{descriptor}"));
         let file = File::open(&path).map_err(|source| SecretError::Io { path: path.clone(), source })?;
-        Self::read_from(file, &path)
-    }
-
-    fn read_from(file: File, path: &Path) -> Result<Self, SecretError> {
-        let mut text = Zeroizing::new(String::new());
-        let read = file.take(MAX_TEXT_BYTES).read_to_string(&mut text);
-        match read {
-            Ok(_) => Self::parse(&text, &path.display().to_string()),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                Err(SecretError::Malformed(path.display().to_string()))
-            }
-            Err(source) => Err(SecretError::Io { path: path.to_owned(), source }),
-        }
+        Self::parse(&read_text(file, &path)?, &path.display().to_string())
     }
 
     /// Writes a new file with mode 0600, durable when this returns. Never overwrites one.
@@ -145,6 +128,27 @@ impl Secret {
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Secret(…)")
+    }
+}
+
+/// Reads a short text file that only its owner may read.
+pub(crate) fn read_private(path: &Path) -> Result<Zeroizing<String>, SecretError> {
+    let io_error = |source| SecretError::Io { path: path.to_owned(), source };
+    let file = File::open(path).map_err(io_error)?;
+    if file.metadata().map_err(io_error)?.mode() & 0o077 != 0 {
+        return Err(SecretError::Exposed(path.to_owned()));
+    }
+    read_text(file, path)
+}
+
+fn read_text(file: File, path: &Path) -> Result<Zeroizing<String>, SecretError> {
+    let mut text = Zeroizing::new(String::with_capacity(512));
+    match file.take(MAX_TEXT_BYTES).read_to_string(&mut text) {
+        Ok(_) => Ok(text),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            Err(SecretError::Malformed(path.display().to_string()))
+        }
+        Err(source) => Err(SecretError::Io { path: path.to_owned(), source }),
     }
 }
 

@@ -218,6 +218,9 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
     /// Where the entries of these tickets are; a ticket that was never given, or rolled back, has no answer.
     async fn tickets(&self, tickets: &[Ticket]) -> Result<HashMap<Ticket, TicketState>, StoreError>;
 
+    /// The log and the index of those of these tickets whose entries have been processed.
+    async fn processed(&self, tickets: &[Ticket]) -> Result<HashMap<Ticket, (LogId, LeafIndex)>, StoreError>;
+
     /// The newest checkpoint.
     async fn checkpoint(&self, log: LogId) -> Result<Option<StoredCheckpoint>, StoreError>;
 

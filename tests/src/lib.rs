@@ -2,6 +2,7 @@
 
 pub mod databases;
 pub mod embedded;
+pub mod faulty;
 pub mod reference;
 pub mod sample_log;
 pub mod sequencing;

@@ -1,4 +1,5 @@
 //! fsck on PostgreSQL, where a superuser turns the triggers off and the leaf hash follows whatever the entry becomes.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -43,8 +44,14 @@ async fn finds_each_kind_of_damage() {
     for (statement, more) in [
         ("select", vec![]),
         ("update attestlog.processed_log set data = 'x' where id = 300", vec![at(300, What::EntryChanged)]),
-        ("update attestlog.processed_log set data = 'x' where id = 66060", vec![at(66_060, What::EntryChanged)]),
-        ("delete from attestlog.processed_log where id = 1000", vec![at(1_000, What::EntryMissing { count: 1 })]),
+        (
+            "update attestlog.processed_log set data = 'x' where id = 66060",
+            vec![at(66_060, What::EntryChanged)],
+        ),
+        (
+            "delete from attestlog.processed_log where id = 1000",
+            vec![at(1_000, What::EntryMissing { count: 1 })],
+        ),
         (
             "update attestlog.tile set hashes = overlay(hashes placing 'x' from 33) where level = 0 and index = 9",
             vec![at(2_305, What::TileWrong { level: 0, tile: 9, hash: 1 })],

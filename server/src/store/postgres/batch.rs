@@ -114,20 +114,22 @@ impl PostgresBatch {
     }
 }
 
-/// Log, index, entry, leaf hash.
+/// A row of `processed_log`: log, index, entry, leaf hash.
 type EntryRow = (i64, i64, Vec<u8>, Vec<u8>);
 
-fn parse_entries(rows: Vec<EntryRow>) -> Result<Vec<ProcessedEntry>, StoreError> {
-    let mut entries = Vec::with_capacity(rows.len());
-    for (log, id, data, leaf_hash) in rows {
+fn processed_entries(rows: Vec<EntryRow>) -> Result<Vec<ProcessedEntry>, StoreError> {
+    let entry = |(log, id, data, leaf_hash): EntryRow| {
         let leaf_hash = Hash::from_slice(&leaf_hash).ok_or_else(|| {
             StoreError::Damaged(format!("the leaf hash of entry {id} of log {log} is no hash"))
         })?;
-        let index = LeafIndex(to_u64(id)?);
-        entries.push(ProcessedEntry { log: LogId(log), index, data, leaf_hash: Some(leaf_hash) });
-    }
-    entries.sort_by_key(|entry| (entry.log, entry.index));
-    Ok(entries)
+        Ok(ProcessedEntry {
+            log: LogId(log),
+            index: LeafIndex(to_u64(id)?),
+            data,
+            leaf_hash: Some(leaf_hash),
+        })
+    };
+    rows.into_iter().map(entry).collect()
 }
 
 #[async_trait]
@@ -146,7 +148,7 @@ impl Batch for PostgresBatch {
             .fetch_all(&mut *self.transaction),
         )
         .await?;
-        parse_entries(rows)
+        processed_entries(rows)
     }
 
     async fn process_next_batch(
@@ -161,7 +163,9 @@ impl Batch for PostgresBatch {
                 .fetch_all(&mut *self.transaction),
         )
         .await?;
-        parse_entries(rows)
+        let mut entries = processed_entries(rows)?;
+        entries.sort_by_key(|entry| (entry.log, entry.index));
+        Ok(entries)
     }
 
     async fn trees(&mut self, logs: &[LogId]) -> Result<Vec<Tree>, StoreError> {

@@ -6,3 +6,5 @@ pub mod embedded;
 pub mod faulty;
 pub mod log;
 pub mod reference;
+pub mod sample_log;
+pub mod sequencing;

@@ -33,8 +33,32 @@ pub async fn inclusion(
     index: LeafIndex,
     size: TreeSize,
 ) -> Result<InclusionProof, ProveError> {
-    let hashes = node_hashes(store, log, &InclusionProof::nodes(index, size)?).await?;
-    Ok(InclusionProof::assemble(index, size, &hashes)?)
+    let mut proofs = inclusions(store, log, &[index], size).await?;
+    // One index, one proof; a tree without it has been refused.
+    proofs.pop().ok_or_else(|| VerifyError::IndexBeyondTree.into())
+}
+
+/// The proofs of many indexes in the tree of `size`, in the same order; a tile that several need is read once.
+///
+/// # Errors
+/// As [`inclusion`], for the first index that has no proof.
+pub async fn inclusions(
+    store: &dyn Store,
+    log: LogId,
+    indexes: &[LeafIndex],
+    size: TreeSize,
+) -> Result<Vec<InclusionProof>, ProveError> {
+    let nodes = indexes.iter().map(|&index| InclusionProof::nodes(index, size));
+    let nodes = nodes.collect::<Result<Vec<_>, _>>()?;
+    let hashes = node_hashes(store, log, &nodes.concat()).await?;
+    let mut rest = hashes.as_slice();
+    let mut proofs = Vec::with_capacity(indexes.len());
+    for (&index, nodes) in indexes.iter().zip(nodes) {
+        let (own, others) = rest.split_at_checked(nodes.len()).unwrap_or_default();
+        proofs.push(InclusionProof::assemble(index, size, own)?);
+        rest = others;
+    }
+    Ok(proofs)
 }
 
 /// The proofs of neighbouring entries in the tree of `size`, in their order. Reads each tile and computes each node once:

@@ -1,11 +1,14 @@
 //! The Attestlog server as a library; `main.rs` is the one program `attestlog`.
 
 pub mod appender;
+pub mod bundle;
 pub mod deployment;
 pub mod event;
+pub mod fsck;
 pub mod http;
 pub mod keyring;
 pub mod measurements;
+pub mod progress;
 pub mod prover;
 pub mod published;
 pub mod publisher;

@@ -6,4 +6,6 @@ pub mod embedded;
 pub mod faulty;
 pub mod log;
 pub mod reference;
+pub mod sample_log;
+pub mod sequencing;
 pub mod server;

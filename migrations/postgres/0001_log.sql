@@ -2,7 +2,8 @@
 -- and who may read; whoever runs this migration owns everything.
 -- Locks: none; all of it is new.
 
-create schema attestlog;
+-- The migrator made it already, for the table of what it has applied.
+create schema if not exists attestlog;
 
 do $$
 declare
@@ -54,6 +55,8 @@ $$;
 create trigger log_is_append_only before update or delete or truncate on attestlog.log
     for each statement execute function attestlog.refuse_change();
 
+alter table attestlog.log enable always trigger log_is_append_only;
+
 grant usage on schema attestlog to attestlog_writer, attestlog_processor, attestlog_reader;
-grant select on attestlog.log to attestlog_processor, attestlog_reader;
+grant select on attestlog.migration, attestlog.log to attestlog_processor, attestlog_reader;
 grant insert on attestlog.log to attestlog_processor;

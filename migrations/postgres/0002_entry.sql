@@ -41,7 +41,9 @@ create table attestlog.processed_log (
 create table attestlog.idempotency_key (
     log_id bigint not null,
     key text not null,
+    -- The first append with this key, and the transaction that made it: what finds its row in append_only_log.
     ticket bigint not null,
+    xid xid8 not null default pg_current_xact_id(),
     constraint idempotency_key_pk primary key (log_id, key),
     constraint idempotency_key_length check (octet_length(key) between 1 and 255)
 );
@@ -52,6 +54,10 @@ create trigger processed_log_is_append_only before update or delete or truncate 
     for each statement execute function attestlog.refuse_change();
 create trigger idempotency_key_is_append_only before update or delete or truncate on attestlog.idempotency_key
     for each statement execute function attestlog.refuse_change();
+-- Also where a superuser has set session_replication_role to replica.
+alter table attestlog.append_only_log enable always trigger append_only_log_rows_do_not_change;
+alter table attestlog.processed_log enable always trigger processed_log_is_append_only;
+alter table attestlog.idempotency_key enable always trigger idempotency_key_is_append_only;
 
 grant select on attestlog.append_only_log, attestlog.idempotency_key to attestlog_processor;
 grant select on attestlog.processed_log to attestlog_processor, attestlog_reader;

@@ -47,6 +47,9 @@ create trigger checkpoint_is_append_only before update or delete or truncate on 
     for each statement execute function attestlog.refuse_change();
 create trigger tree_is_not_deleted before delete or truncate on attestlog.tree
     for each statement execute function attestlog.refuse_change();
+alter table attestlog.tile enable always trigger tile_is_append_only;
+alter table attestlog.checkpoint enable always trigger checkpoint_is_append_only;
+alter table attestlog.tree enable always trigger tree_is_not_deleted;
 
 grant select on attestlog.tree, attestlog.tile, attestlog.checkpoint to attestlog_processor, attestlog_reader;
 grant insert on attestlog.tree, attestlog.tile, attestlog.checkpoint to attestlog_processor;

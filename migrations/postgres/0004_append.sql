@@ -2,25 +2,36 @@
 -- with their owner's rights, and nobody but the database sets id, xid and appended_at.
 -- Locks: none. Two appends with the same idempotency key wait for one another; no others do.
 
--- One row for each entry, in their order: its ticket, and whether its idempotency key belongs to another entry.
-create function attestlog.append_rows(log_ids bigint[], entries bytea[], idempotency_keys text[] default null)
+-- One row for each entry, in their order: its ticket, and whether its idempotency key belongs to another entry. An
+-- application's open transaction may hold one of the keys; whoever gives longest_wait, in milliseconds, waits no
+-- longer for it. That holds until the end of the calling transaction.
+create function attestlog.append_rows(
+    log_ids bigint[], entries bytea[], idempotency_keys text[] default null, longest_wait integer default null)
 returns table (ticket bigint, key_reused boolean)
 language plpgsql security definer set search_path = attestlog, pg_temp as $$
 declare
     ids constant bigint[] := array(
         select nextval('append_only_log_id_seq') from generate_series(1, cardinality(entries)));
-    fresh bigint[];
     keyed constant integer := coalesce(cardinality(array_remove(idempotency_keys, null)), 0);
+    fresh bigint[];
+    unknown bigint;
 begin
     -- The server calls this, and acknowledges when it returns: the commit must be durable.
     if current_setting('synchronous_commit') in ('off', 'local') then
         perform set_config('synchronous_commit', 'on', true);
+    end if;
+    select l into unknown from unnest(log_ids) l where not exists (select from log where log_id = l) limit 1;
+    if found then
+        raise exception 'log % does not exist', unknown using errcode = 'foreign_key_violation';
     end if;
     if keyed = 0 then
         insert into append_only_log (id, log_id, data) overriding system value
             select i, l, d from unnest(ids, log_ids, entries) as u (i, l, d);
         return query select i, false from unnest(ids) as i;
         return;
+    end if;
+    if longest_wait is not null then
+        perform set_config('lock_timeout', longest_wait::text, true);
     end if;
     -- In one order for everyone, so that two calls with the same keys cannot deadlock.
     with taken as (
@@ -40,13 +51,11 @@ begin
     end if;
     -- A key that was taken leads to the first append, which is in one of the two tables.
     return query
-        select coalesce(first.ticket, u.i),
-               first.ticket is not null and coalesce(s.data, p.data) is distinct from u.d
+        select coalesce(f.ticket, u.i), f.ticket <> u.i and coalesce(p.data, s.data) is distinct from u.d
         from unnest(ids, log_ids, entries, idempotency_keys) with ordinality as u (i, l, d, k, n)
-        left join idempotency_key first
-            on first.log_id = u.l and first.key = u.k and not (u.i = any (fresh))
-        left join append_only_log s on s.id = first.ticket
-        left join processed_log p on p.source_id = first.ticket
+        left join idempotency_key f on f.log_id = u.l and f.key = u.k
+        left join processed_log p on p.source_id = f.ticket and f.ticket <> u.i
+        left join append_only_log s on s.xid = f.xid and s.id = f.ticket and f.ticket <> u.i
         order by u.n;
 end
 $$;
@@ -55,15 +64,17 @@ $$;
 create function attestlog.is_event(data bytea) returns boolean
 language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
 declare
-    event constant jsonb := convert_from(data, 'UTF8')::jsonb;
+    event jsonb;
 begin
+    event := convert_from(data, 'UTF8')::jsonb;
     return coalesce(
         event ->> 'action' <> '' and jsonb_typeof(event -> 'action') = 'string'
         and jsonb_typeof(event -> 'occurred_at') = 'string'
         and event #>> '{actor,type}' in ('user', 'service', 'api_key', 'system', 'anonymous')
         and event #>> '{actor,id}' <> '' and jsonb_typeof(event #> '{actor,id}') = 'string', false);
 exception
-    when data_exception or untranslatable_character or character_not_in_repertoire then return false;
+    -- The last one is JSON nested too deeply.
+    when data_exception or statement_too_complex then return false;
 end
 $$;
 
@@ -108,7 +119,6 @@ language sql security invoker set search_path = attestlog, pg_temp
 return attestlog.append(log, convert_to(data::text, 'UTF8'), idempotency_key);
 
 revoke execute on all functions in schema attestlog from public;
-grant execute on function
-    attestlog.append(text, bytea, text), attestlog.append(text, jsonb, text),
-    attestlog.append_rows(bigint[], bytea[], text[])
+grant execute on function attestlog.append(text, bytea, text), attestlog.append(text, jsonb, text)
     to attestlog_writer, attestlog_processor;
+grant execute on function attestlog.append_rows(bigint[], bytea[], text[], integer) to attestlog_processor;

@@ -1,3 +1,4 @@
 //! What the end-to-end, fault and vector tests share.
 
+pub mod databases;
 pub mod reference;

@@ -1,6 +1,6 @@
 //! The pure part of Attestlog: RFC 6962 trees and the C2SP formats, for servers and browsers alike.
 //!
-//! Nothing here does IO, reads a clock, draws randomness or panics on any input. In reading order: [`Hash`]; the
+//! Nothing here does IO, reads a clock, draws randomness or panics on any input. In reading order: [`Hash`](struct@Hash); the
 //! tree's shape ([`LeafIndex`], [`TreeSize`], [`NodeId`]); the two proofs; tiles and entry bundles; [`RightEdge`] to
 //! append; keys and signed notes; [`Checkpoint`], [`Policy`] and [`Receipt`].
 #![no_std]

@@ -77,6 +77,10 @@ impl NoteSignature {
         self.key_id == key.key_id() && self.name == key.name()
     }
 
+    fn is_by_the_key_of(&self, other: &Self) -> bool {
+        self.key_id == other.key_id && self.name == other.name
+    }
+
     /// Whether `key` has signed the note whose text is `text` with this line.
     pub(crate) fn verify(&self, key: &VerifierKey, text: &str) -> Result<(), VerifyError> {
         match key.key_type() {
@@ -198,12 +202,6 @@ impl SignedNote {
         }
         self.signatures.push(signature);
         Ok(())
-    }
-}
-
-impl NoteSignature {
-    fn is_by_the_key_of(&self, other: &Self) -> bool {
-        self.key_id == other.key_id && self.name == other.name
     }
 }
 

@@ -17,6 +17,9 @@ use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Events, Store, StoreError};
 
+/// The connections to a PostgreSQL database that one process opens at most.
+const MAX_CONNECTIONS: u32 = 16;
+
 /// The log that a new store has.
 pub const DEFAULT_LOG: &str = "default";
 
@@ -67,7 +70,9 @@ pub enum DeploymentError {
     #[error("\"{0}\" is not the address of a PostgreSQL database: it begins with postgres://")]
     NotPostgres(String),
     /// There is no store yet, and this command does not make one.
-    #[error("there is no store in {0}: start one with \"attestlog serve\", or name it with --data or --database")]
+    #[error(
+        "there is no store in {0}: start one with \"attestlog serve\", or name it with --data or --database"
+    )]
     NoStore(PathBuf),
     /// The secret.
     #[error(transparent)]
@@ -163,9 +168,11 @@ impl Deployment {
         match &self.database {
             None => Ok(Arc::new(SqliteStore::open(&self.embedded_path()).await?)),
             Some(url) if url.starts_with("postgres://") || url.starts_with("postgresql://") => {
-                Ok(Arc::new(PostgresStore::connect(url).await?))
+                Ok(Arc::new(PostgresStore::connect(url, MAX_CONNECTIONS)?))
             }
-            Some(url) => Err(DeploymentError::NotPostgres(url.split('@').next_back().unwrap_or_default().to_owned())),
+            Some(url) => {
+                Err(DeploymentError::NotPostgres(url.split('@').next_back().unwrap_or_default().to_owned()))
+            }
         }
     }
 
@@ -176,8 +183,12 @@ impl Deployment {
     /// Reads the secret; makes one in its file if there is neither a secret nor a log that needs it.
     fn secret(&self, has_logs: bool) -> Result<(Secret, bool), DeploymentError> {
         let path = match &self.secret {
-            SecretSource::Environment(text) => return Ok((Secret::parse(text, "the environment's secret")?, false)),
-            SecretSource::Descriptor(descriptor) => return Ok((Secret::read_descriptor(*descriptor)?, false)),
+            SecretSource::Environment(text) => {
+                return Ok((Secret::parse(text, "the environment's secret")?, false));
+            }
+            SecretSource::Descriptor(descriptor) => {
+                return Ok((Secret::read_descriptor(*descriptor)?, false));
+            }
             SecretSource::DataDirectory | SecretSource::File(_) => self.secret_path().unwrap_or_default(),
         };
         if path.exists() {
@@ -198,7 +209,8 @@ impl Deployment {
     }
 
     fn make_directory(&self) -> Result<(), DeploymentError> {
-        make_private_directory(&self.data).map_err(|source| DeploymentError::Io { path: self.data.clone(), source })
+        make_private_directory(&self.data)
+            .map_err(|source| DeploymentError::Io { path: self.data.clone(), source })
     }
 }
 

@@ -204,6 +204,10 @@ impl Store for SqliteStore {
         read::tickets(&self.readers, tickets).await
     }
 
+    async fn processed(&self, tickets: &[Ticket]) -> Result<HashMap<Ticket, (LogId, LeafIndex)>, StoreError> {
+        read::processed(&self.readers, tickets).await
+    }
+
     async fn checkpoint(&self, log: LogId) -> Result<Option<StoredCheckpoint>, StoreError> {
         read::checkpoint(&self.readers, log).await
     }

@@ -12,9 +12,6 @@ use super::super::{Batch, LogId, MAX_READ_BYTES, ProcessedEntry, StoreError, Tre
 use super::connection::{WriteTransaction, column, failed, number, portions, stored, with_rows};
 use super::read::{json, parse_tree};
 
-/// The most rows that are returned at once of those that are in no tree.
-const CATCH_UP_ROWS: u32 = 256;
-
 #[derive(Debug)]
 pub(super) struct SqliteBatch {
     transaction: WriteTransaction,
@@ -29,18 +26,16 @@ impl SqliteBatch {
 
 #[async_trait]
 impl Batch for SqliteBatch {
+    async fn entries_beyond_trees(&mut self, limit: u32) -> Result<Vec<ProcessedEntry>, StoreError> {
+        entries_in_no_tree(self.transaction.connection()?, limit).await
+    }
+
     async fn process_next_batch(
         &mut self,
         max_rows: u32,
-        look_at_everything: bool,
+        _look_at_everything: bool,
     ) -> Result<Vec<ProcessedEntry>, StoreError> {
         let connection = self.transaction.connection()?;
-        if look_at_everything {
-            let entries = entries_in_no_tree(connection, max_rows.min(CATCH_UP_ROWS)).await?;
-            if !entries.is_empty() {
-                return Ok(entries);
-            }
-        }
         let waiting = next_waiting(connection, max_rows).await?;
         let moves = give_indexes(connection, waiting).await?;
         move_rows(connection, &moves).await?;

@@ -73,6 +73,20 @@ pub(super) async fn tickets(
     Ok(states)
 }
 
+pub(super) async fn processed(
+    readers: &SqlitePool,
+    tickets: &[Ticket],
+) -> Result<HashMap<Ticket, (LogId, LeafIndex)>, StoreError> {
+    let rows = sqlx::query(
+        "select source_id, log_id, id from processed_log where source_id in (select value from json_each(?))",
+    );
+    let wanted = json(tickets.iter().map(|ticket| ticket.0.to_string()));
+    let rows = rows.bind(wanted).fetch_all(readers).await.map_err(failed)?;
+    let place =
+        |row| Ok((Ticket(column(row, 0)?), (LogId(column(row, 1)?), LeafIndex(number(column(row, 2)?)?))));
+    rows.iter().map(place).collect()
+}
+
 /// A JSON array, for `json_each`: one parameter, and one statement for any number of values.
 pub(super) fn json(values: impl Iterator<Item = String>) -> String {
     format!("[{}]", values.collect::<Vec<_>>().join(","))

@@ -2,6 +2,7 @@
 
 pub mod appender;
 pub mod deployment;
+pub mod event;
 pub mod keyring;
 pub mod prover;
 pub mod published;

@@ -1,0 +1,47 @@
+//! Writes results to stdout, and shows progress on stderr when a person watches.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::failure::Failure;
+
+/// Writes text to stdout as it is.
+pub(crate) fn write(text: impl AsRef<[u8]>) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    stdout
+        .write_all(text.as_ref())
+        .and_then(|()| stdout.flush())
+        .map_err(|error| Failure::new(format!("stdout: {error}")))
+}
+
+/// Writes a line to stdout.
+pub(crate) fn line(text: &str) -> Result<(), Failure> {
+    write(format!("{text}\n"))
+}
+
+/// Writes a JSON value as one line to stdout.
+pub(crate) fn json(value: &serde_json::Value) -> Result<(), Failure> {
+    line(&value.to_string())
+}
+
+/// A bar towards `total`, or a count if that is not known; hidden unless stderr is a terminal.
+pub(crate) fn progress(total: Option<u64>, unit: &str) -> ProgressBar {
+    let target = if io::stderr().is_terminal() {
+        ProgressDrawTarget::stderr_with_hz(8)
+    } else {
+        ProgressDrawTarget::hidden()
+    };
+    let bar = ProgressBar::with_draw_target(total, target);
+    let template = match (total, unit) {
+        (Some(_), "bytes") => "{bar:40} {bytes}/{total_bytes} {msg} {eta}".to_owned(),
+        (Some(_), unit) => format!("{{bar:40}} {{human_pos}}/{{human_len}} {unit} {{per_sec}} {{eta}}"),
+        (None, unit) => format!("{{spinner}} {{human_pos}} {unit} {{per_sec}} {{msg}}"),
+    };
+    if let Ok(style) = ProgressStyle::with_template(&template) {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}

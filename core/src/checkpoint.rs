@@ -145,6 +145,11 @@ impl Checkpoint {
         &self.0.note
     }
 
+    /// What was opened.
+    pub(crate) const fn as_signed(&self) -> &SignedCheckpoint {
+        &self.0
+    }
+
     /// The note, to add a verified cosignature to.
     pub(crate) const fn signed_note_mut(&mut self) -> &mut SignedNote {
         &mut self.0.note

@@ -117,6 +117,18 @@ impl Receipt {
         let root = self.proof.root(&Hash::leaf(entry), self.index, checkpoint.size())?;
         if root == checkpoint.root() { Ok(checkpoint) } else { Err(VerifyError::RootMismatch.into()) }
     }
+
+    /// Proves the same by a checkpoint that was opened before, which saves checking its signatures for each of many
+    /// receipts.
+    ///
+    /// # Errors
+    /// [`VerifyError::IndexBeyondTree`], [`VerifyError::ProofLength`] and [`VerifyError::RootMismatch`] as
+    /// [`Receipt::verify`]; the last also if the receipt has any other checkpoint than this one.
+    pub fn verify_under(&self, entry: &[u8], checkpoint: &Checkpoint) -> Result<(), VerifyError> {
+        let root = self.proof.root(&Hash::leaf(entry), self.index, checkpoint.size())?;
+        let proven = root == checkpoint.root() && self.checkpoint == *checkpoint.as_signed();
+        if proven { Ok(()) } else { Err(VerifyError::RootMismatch) }
+    }
 }
 
 /// What stands before the first blank line, without its line end, and what stands after it. The checkpoint has a

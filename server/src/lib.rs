@@ -1,9 +1,12 @@
 //! The Attestlog server as a library; `main.rs` is the one program `attestlog`.
 
 pub mod appender;
+pub mod bundle;
 pub mod deployment;
 pub mod event;
+pub mod fsck;
 pub mod keyring;
+pub mod progress;
 pub mod prover;
 pub mod published;
 pub mod publisher;

@@ -37,6 +37,31 @@ pub async fn inclusion(
     Ok(InclusionProof::assemble(index, size, &hashes)?)
 }
 
+/// The proofs of neighbouring entries in the tree of `size`, in their order. Reads each tile and computes each node once:
+/// ask for a tile's 256 entries at a time.
+///
+/// # Errors
+/// [`ProveError::NoSuchProof`] unless `indexes` ends within `size`; [`ProveError::Store`].
+pub async fn inclusions(
+    store: &dyn Store,
+    log: LogId,
+    indexes: std::ops::Range<u64>,
+    size: TreeSize,
+) -> Result<Vec<InclusionProof>, ProveError> {
+    let wanted = |index| InclusionProof::nodes(LeafIndex(index), size);
+    let wanted: Vec<Vec<NodeId>> = indexes.clone().map(wanted).collect::<Result<_, _>>()?;
+    let nodes: BTreeSet<(u8, u64)> =
+        wanted.iter().flatten().map(|node| (node.level, node.index)).collect();
+    let nodes: Vec<NodeId> = nodes.into_iter().map(|(level, index)| NodeId { level, index }).collect();
+    let hashes = node_hashes(store, log, &nodes).await?;
+    let hashes: HashMap<NodeId, Hash> = nodes.into_iter().zip(hashes).collect();
+    let assemble = |(index, nodes): (u64, &Vec<NodeId>)| {
+        let hashes: Vec<Hash> = nodes.iter().filter_map(|node| hashes.get(node).copied()).collect();
+        Ok(InclusionProof::assemble(LeafIndex(index), size, &hashes)?)
+    };
+    indexes.zip(&wanted).map(assemble).collect()
+}
+
 /// The proof that the tree of `new` extends the tree of `old`.
 ///
 /// # Errors
@@ -100,7 +125,7 @@ pub async fn entry_bundle(
     bundle.map(Some).map_err(|_| StoreError::Damaged(format!("an entry of bundle {index} is too long")))
 }
 
-async fn node_hashes(store: &dyn Store, log: LogId, nodes: &[NodeId]) -> Result<Vec<Hash>, StoreError> {
+pub(crate) async fn node_hashes(store: &dyn Store, log: LogId, nodes: &[NodeId]) -> Result<Vec<Hash>, StoreError> {
     let tiles = Tiles::read(store, log, nodes.iter().map(|&node| TileId::holding(node)).collect()).await?;
     let hash = |&node: &NodeId| {
         let tile = tiles.0.get(&TileId::holding(node)).map_or(&[][..], Vec::as_slice);

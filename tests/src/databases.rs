@@ -128,9 +128,9 @@ impl PostgresCluster {
         // The server's user has to pass through.
         let all_may_enter = std::os::unix::fs::PermissionsExt::from_mode(0o711);
         std::fs::set_permissions(directory.path(), all_may_enter).expect("the directory's mode");
-        let cluster = Self { directory, url: String::new() };
-        let url = cluster.call("start");
-        Self { url, ..cluster }
+        let mut cluster = Self { directory, url: String::new() };
+        cluster.url = cluster.call("start");
+        cluster
     }
 
     /// Kills the server as a crash would, and keeps its data.

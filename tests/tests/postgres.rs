@@ -1,0 +1,12 @@
+//! What only PostgreSQL can do, and could do wrong: migrations, rights, concurrent writers, restored dumps.
+//!
+//! What both stores do alike is in the conformance suite.
+
+mod postgres {
+    mod append;
+    mod failures;
+    mod migrations;
+    mod processing;
+    mod rights;
+    mod writers;
+}

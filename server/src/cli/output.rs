@@ -3,7 +3,9 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
+use attestlog_server::progress::Progress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::task::JoinHandle;
 
 use super::failure::Failure;
 
@@ -34,14 +36,47 @@ pub(crate) fn progress(total: Option<u64>, unit: &str) -> ProgressBar {
         ProgressDrawTarget::hidden()
     };
     let bar = ProgressBar::with_draw_target(total, target);
-    let template = match (total, unit) {
-        (Some(_), "bytes") => "{bar:40} {bytes}/{total_bytes} {msg} {eta}".to_owned(),
-        (Some(_), unit) => format!("{{bar:40}} {{human_pos}}/{{human_len}} {unit} {{per_sec}} {{eta}}"),
-        (None, unit) => format!("{{spinner}} {{human_pos}} {unit} {{per_sec}} {{msg}}"),
+    let template = match total {
+        Some(_) => format!("{{prefix}} {{bar:40}} {{human_pos}}/{{human_len}} {unit} {{per_sec}} {{eta}}"),
+        None => format!("{{prefix}} {{spinner}} {{human_pos}} {unit} {{per_sec}}"),
     };
     if let Ok(style) = ProgressStyle::with_template(&template) {
         bar.set_style(style);
     }
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
+}
+
+/// Shows on a bar how far a long task has come; ctrl-c asks the task to stop.
+pub(crate) struct Watch {
+    bar: ProgressBar,
+    task: JoinHandle<()>,
+}
+
+impl Watch {
+    pub(crate) fn start(progress: &Progress, name: &str) -> Self {
+        let bar = self::progress(Some(0), "entries");
+        bar.set_prefix(name.to_owned());
+        let task = tokio::spawn(follow(progress.clone(), bar.clone()));
+        Self { bar, task }
+    }
+
+    /// Removes the bar.
+    pub(crate) fn end(self) {
+        self.task.abort();
+        self.bar.finish_and_clear();
+    }
+}
+
+async fn follow(progress: Progress, bar: ProgressBar) {
+    let mut ticks = tokio::time::interval(Duration::from_millis(120));
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {
+                bar.set_length(progress.total());
+                bar.set_position(progress.done());
+            }
+            _ = tokio::signal::ctrl_c() => progress.stop.cancel(),
+        }
+    }
 }

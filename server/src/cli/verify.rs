@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use attestlog_core::{Checkpoint, Error, Policy, Receipt, VerifierKey};
+use attestlog_server::bundle::{self, BundleError, BundleReport};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -96,6 +97,45 @@ impl Verify {
         .map_err(|_| error)
     }
 
+    fn verify_bundle(&self, policy: &Policy) -> Result<Verdict, Failure> {
+        let file = self.file.display();
+        let error = match bundle::verify_bundle(&self.file, policy) {
+            Ok(report) if self.json => {
+                let mut value = json!(report);
+                if let Value::Object(fields) = &mut value {
+                    fields.insert("verdict".into(), "holds".into());
+                }
+                return output::json(&value).map(|()| Verdict::Holds);
+            }
+            Ok(BundleReport { origin, tree_size, first_index, count, .. }) => {
+                let text = format!(
+                    "holds: the {count} entries of {file}, from index {first_index}, are those of {origin}, under its \
+                     signed head of size {tree_size}"
+                );
+                return output::line(&text).map(|()| Verdict::Holds);
+            }
+            Err(error) => error,
+        };
+        let code = error.code();
+        let evidence = matches!(error, BundleError::NotProven { .. });
+        self.report_verdict(evidence, code, &error.to_string())?;
+        if evidence {
+            let text = format!("does not hold: {file}: {error} ({code})");
+            if self.json { eprintln!("{text}") } else { output::line(&text)? }
+            return Ok(Verdict::DoesNotHold);
+        }
+        Err(Failure::new(format!("{file}: {error} ({code})")))
+    }
+
+    /// What JSON says when nothing was proven.
+    fn report_verdict(&self, evidence: bool, code: &str, detail: &str) -> Result<(), Failure> {
+        if !self.json {
+            return Ok(());
+        }
+        let verdict = if evidence { "does_not_hold" } else { "not_checked" };
+        output::json(&json!({ "verdict": verdict, "code": code, "detail": detail }))
+    }
+
     fn report_proven(&self, entry: &Path, proven: &Proven) -> Result<Verdict, Failure> {
         let Proven { index, checkpoint, without_newline } = proven;
         let (origin, size) = (checkpoint.origin(), checkpoint.size().0);
@@ -115,11 +155,7 @@ impl Verify {
     }
 
     fn report_failed(&self, entry: &Path, error: &Error) -> Result<Verdict, Failure> {
-        let proven_false = matches!(error, Error::Verify(_));
-        if self.json {
-            let verdict = if proven_false { "does_not_hold" } else { "not_checked" };
-            output::json(&json!({ "verdict": verdict, "code": error.code(), "detail": error.to_string() }))?;
-        }
+        self.report_verdict(matches!(error, Error::Verify(_)), error.code(), &error.to_string())?;
         let (entry, receipt, code) = (entry.display(), self.file.display(), error.code());
         match error {
             Error::Verify(_) => {

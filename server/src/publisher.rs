@@ -7,8 +7,9 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use attestlog_core::{Checkpoint, RightEdge, SignedCheckpoint, TreeHead, VerifierKey};
+use attestlog_core::{Checkpoint, RightEdge, SignedCheckpoint, TreeHead, TreeSize, VerifierKey};
 
 use crate::prover;
 use crate::published::{Advance, PublishedHeads};
@@ -86,13 +87,44 @@ pub struct Publisher {
     shown: Mutex<HashMap<LogId, Arc<PublishedCheckpoint>>>,
     /// For each log a head that is known to extend the published one; saves checking again what this process signed.
     confirmed: Mutex<HashMap<LogId, TreeHead>>,
+    /// When a head was last recorded here, or this was made.
+    last_head: Mutex<Instant>,
 }
 
 impl Publisher {
     /// A publisher of what `store` holds, with the record in `heads`.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, heads: PublishedHeads) -> Self {
-        Self { store, heads: Arc::new(heads), shown: Mutex::default(), confirmed: Mutex::default() }
+        Self {
+            store,
+            heads: Arc::new(heads),
+            shown: Mutex::default(),
+            confirmed: Mutex::default(),
+            last_head: Mutex::new(Instant::now()),
+        }
+    }
+
+    /// The time since this process last published a head of any log, or since it was started.
+    #[must_use]
+    pub fn since_last_head(&self) -> Duration {
+        lock(&self.last_head).elapsed()
+    }
+
+    /// A published checkpoint whose size `suffices`, without asking the database if one is at hand; otherwise the
+    /// newest, whose size may not suffice.
+    ///
+    /// # Errors
+    /// [`PublishError`].
+    pub async fn checkpoint_where(
+        &self,
+        log: &Log,
+        suffices: impl Fn(TreeSize) -> bool + Send,
+    ) -> Result<Arc<PublishedCheckpoint>, PublishError> {
+        let shown = lock(&self.shown).get(&log.id).cloned();
+        match shown.filter(|shown| suffices(shown.checkpoint.size())) {
+            Some(shown) => Ok(shown),
+            None => self.checkpoint(log).await,
+        }
     }
 
     /// The newest checkpoint, checked against the one published before and recorded.
@@ -175,6 +207,9 @@ impl Publisher {
         let moved = tokio::task::spawn_blocking(move || file.record(advances)).await;
         let moved =
             moved.map_err(io::Error::other).and_then(|recorded| recorded).map_err(PublishError::Record)?;
+        if moved.len() < heads.len() {
+            *lock(&self.last_head) = Instant::now();
+        }
         let mut shown = lock(&self.shown);
         for (id, advance, checkpoint) in heads {
             let newest = shown.get(&id).map(|shown| shown.checkpoint.size());

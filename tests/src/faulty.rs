@@ -99,7 +99,9 @@ impl Batch for FaultyBatch {
         max_rows: u32,
         look_at_everything: bool,
     ) -> Result<Vec<ProcessedEntry>, StoreError> {
-        self.fault.strike(Call::ProcessNextBatch, self.inner.process_next_batch(max_rows, look_at_everything)).await
+        self.fault
+            .strike(Call::ProcessNextBatch, self.inner.process_next_batch(max_rows, look_at_everything))
+            .await
     }
 
     async fn trees(&mut self, logs: &[LogId]) -> Result<Vec<Tree>, StoreError> {
@@ -172,7 +174,12 @@ impl Store for FaultyStore {
         self.inner.checkpoint(log).await
     }
 
-    async fn checkpoints(&self, log: LogId, from: TreeSize, limit: u32) -> Result<Vec<StoredCheckpoint>, StoreError> {
+    async fn checkpoints(
+        &self,
+        log: LogId,
+        from: TreeSize,
+        limit: u32,
+    ) -> Result<Vec<StoredCheckpoint>, StoreError> {
         self.inner.checkpoints(log, from, limit).await
     }
 

@@ -50,8 +50,7 @@ pub async fn inclusions(
 ) -> Result<Vec<InclusionProof>, ProveError> {
     let wanted = indexes.iter().map(|&index| InclusionProof::nodes(index, size));
     let wanted: Vec<Vec<NodeId>> = wanted.collect::<Result<_, _>>()?;
-    let nodes: BTreeSet<(u8, u64)> =
-        wanted.iter().flatten().map(|node| (node.level, node.index)).collect();
+    let nodes: BTreeSet<(u8, u64)> = wanted.iter().flatten().map(|node| (node.level, node.index)).collect();
     let nodes: Vec<NodeId> = nodes.into_iter().map(|(level, index)| NodeId { level, index }).collect();
     let hashes = node_hashes(store, log, &nodes).await?;
     let hashes: HashMap<NodeId, Hash> = nodes.into_iter().zip(hashes).collect();
@@ -125,7 +124,11 @@ pub async fn entry_bundle(
     bundle.map(Some).map_err(|_| StoreError::Damaged(format!("an entry of bundle {index} is too long")))
 }
 
-pub(crate) async fn node_hashes(store: &dyn Store, log: LogId, nodes: &[NodeId]) -> Result<Vec<Hash>, StoreError> {
+pub(crate) async fn node_hashes(
+    store: &dyn Store,
+    log: LogId,
+    nodes: &[NodeId],
+) -> Result<Vec<Hash>, StoreError> {
     let tiles = Tiles::read(store, log, nodes.iter().map(|&node| TileId::holding(node)).collect()).await?;
     let hash = |&node: &NodeId| {
         let tile = tiles.0.get(&TileId::holding(node)).map_or(&[][..], Vec::as_slice);

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use attestlog_server::store::{Appended, Events, Log, NewEntry, Store, StoreError, Ticket};
 use attestlog_server::event::validate_event;
+use attestlog_server::store::{Appended, Events, Log, NewEntry, Store, StoreError, Ticket};
 use clap::Args;
 use indicatif::ProgressBar;
 use serde_json::json;
@@ -26,7 +26,9 @@ const BUSY_PATIENCE: Duration = Duration::from_secs(30);
 /// the log. Entries are stored in order, some 1,000 in one transaction. If it ends midway, it says how many are stored
 /// and with which --from-line to go on; with --idempotency-prefix the same call can simply be made again.
 ///
-/// It works beside a running server and without one: then it signs the head itself.
+/// It works beside a running server and without one: then it signs the head itself. Through a server (--server), NDJSON
+/// goes in requests of some 1,000 lines; everything else, and NDJSON with an --idempotency-prefix, takes a request an
+/// entry.
 #[derive(Debug, Args)]
 #[command(after_long_help = examples!(
     "attestlog append default /var/log/dpkg.log                 each line is an entry",
@@ -109,7 +111,8 @@ impl Append {
             (Some(first), Some(last)) if !self.no_wait => {
                 let patience = Duration::from_secs(self.timeout);
                 Some(target.covering(first, last, patience).await.map_err(|failure| {
-                    failure.and(&format!("All {} entries are stored: do not append them again.", stored.entries))
+                    failure
+                        .and(&format!("All {} entries are stored: do not append them again.", stored.entries))
                 })?)
             }
             _ => None,
@@ -281,7 +284,12 @@ impl Target {
         }
     }
 
-    async fn covering(&mut self, first: Ticket, last: Ticket, patience: Duration) -> Result<Covered, Failure> {
+    async fn covering(
+        &mut self,
+        first: Ticket,
+        last: Ticket,
+        patience: Duration,
+    ) -> Result<Covered, Failure> {
         match self {
             Self::Store { log, heads, .. } => {
                 let Some(heads) = heads else { return Err(Failure::new("no head was asked for")) };
@@ -316,10 +324,10 @@ async fn append_patiently(store: &dyn Store, entries: &[NewEntry]) -> Result<Vec
 }
 
 fn parse_prefix(text: &str) -> Result<String, String> {
-    // A key has at most 255 bytes, and a line number at most 20 digits.
-    if (1..=234).contains(&text.len()) {
+    // A server takes keys of 240 characters of ASCII; a line number has at most 20 digits.
+    if (1..=219).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
         Ok(text.to_owned())
     } else {
-        Err("a prefix has 1 to 234 bytes".to_owned())
+        Err("a prefix has 1 to 219 characters of ASCII, and no blanks".to_owned())
     }
 }

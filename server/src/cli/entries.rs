@@ -4,10 +4,11 @@
 //! its first entry goes anywhere.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use attestlog_core::{MAX_ENTRY_SIZE, validate_entry_size};
+use attestlog_server::event::validate_json;
 use clap::ValueEnum;
 use tokio::sync::mpsc;
 
@@ -73,7 +74,11 @@ pub(crate) struct Count {
 impl Source {
     /// Checks every entry, if the file can be read again; `None` if it cannot.
     pub(crate) fn check_all(&self) -> Result<Option<Count>, Failure> {
-        if self.is_stdin() || !std::fs::metadata(&self.path).is_ok_and(|file| file.is_file()) {
+        if self.is_stdin() {
+            return Ok(None);
+        }
+        let file = std::fs::metadata(&self.path).map_err(|error| Failure::io(&self.path, &error))?;
+        if !file.is_file() {
             return Ok(None);
         }
         let mut reader = self.open()?;
@@ -112,12 +117,7 @@ impl Source {
         let input: Box<dyn Read> = if self.is_stdin() {
             Box::new(io::stdin())
         } else {
-            let mut file = File::open(&self.path).map_err(|error| Failure::io(&self.path, &error))?;
-            // A folder can be opened, and says only here that it cannot be read.
-            if file.metadata().is_ok_and(|file| file.is_file()) {
-                file.rewind().map_err(|error| Failure::io(&self.path, &error))?;
-            }
-            Box::new(file)
+            Box::new(File::open(&self.path).map_err(|error| Failure::io(&self.path, &error))?)
         };
         let input = BufReader::with_capacity(256 * 1024, input);
         Ok(EntryReader { source: self.clone(), input, line: 0, ended: false })
@@ -151,9 +151,7 @@ impl EntryReader {
         let limit = MAX_ENTRY_SIZE as u64 + 2;
         let read = match self.source.format {
             Format::Raw => self.input.by_ref().take(limit).read_to_end(&mut data),
-            Format::Lines | Format::Ndjson => {
-                self.input.by_ref().take(limit).read_until(b'\n', &mut data)
-            }
+            Format::Lines | Format::Ndjson => self.input.by_ref().take(limit).read_until(b'\n', &mut data),
         };
         let read = read.map_err(|error| Failure::io(&self.source.path, &error))?;
         if read == 0 && (self.source.format != Format::Raw || self.line > 0) {
@@ -193,16 +191,15 @@ impl EntryReader {
                 format!("it has more than {most} bytes, the most of an entry (entry_size)")
             }));
         }
-        if self.source.format == Format::Ndjson
-            && let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(data)
-        {
-            return Err(self.failure(&format!("it is not JSON: {error}")));
+        if self.source.format == Format::Ndjson {
+            validate_json(data).map_err(|error| self.failure(&error.to_string()))?;
         }
         (self.source.check)(data).map_err(|reason| self.failure(&reason))
     }
 
     fn failure(&self, reason: &str) -> Failure {
-        let name = if self.source.is_stdin() { "stdin".into() } else { self.source.path.display().to_string() };
+        let name =
+            if self.source.is_stdin() { "stdin".into() } else { self.source.path.display().to_string() };
         match self.source.format {
             Format::Raw => Failure::new(format!("{name}: {reason}")),
             Format::Lines | Format::Ndjson => Failure::new(format!("{name}, line {}: {reason}", self.line)),

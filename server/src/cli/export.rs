@@ -10,11 +10,11 @@ use attestlog_server::store::{Log, Store};
 use clap::Args;
 use serde_json::json;
 
+use super::Verdict;
 use super::failure::Failure;
 use super::head::Heads;
 use super::options::{SecretOptions, StoreOptions, find_log};
 use super::output::{self, Watch};
-use super::Verdict;
 
 /// Write entries of a log, and what proves them, into one archive for "attestlog verify --policy POLICY BUNDLE"
 ///

@@ -11,10 +11,10 @@ use attestlog_server::store::{Log, Store};
 use clap::Args;
 use serde_json::json;
 
+use super::Verdict;
 use super::failure::Failure;
 use super::options::{StoreOptions, find_log};
 use super::output::{self, Watch};
-use super::Verdict;
 
 /// Check whole logs as they are stored: every entry, leaf hash, tile, checkpoint and signature
 ///

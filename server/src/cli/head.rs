@@ -85,7 +85,11 @@ impl Heads {
     }
 
     /// A checkpoint that covers the entry at `index`; the newest one, if there is no such entry.
-    pub(crate) async fn covering_index(&mut self, log: &Log, index: LeafIndex) -> Result<Checkpoint, Failure> {
+    pub(crate) async fn covering_index(
+        &mut self,
+        log: &Log,
+        index: LeafIndex,
+    ) -> Result<Checkpoint, Failure> {
         let mut waiting = Waiting::new(self.patience);
         loop {
             let idle = self.is_idle().await?;

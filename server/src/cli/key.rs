@@ -100,7 +100,9 @@ impl Show {
         let deployment = self.secret.deployment(&self.store)?;
         let secret = deployment.read_secret()?;
         let key = secret.signing_key(origin).map_err(|_| {
-            Failure::new(format!("\"{origin}\" cannot be an origin: use 1 to 255 bytes without blanks and \"+\""))
+            Failure::new(format!(
+                "\"{origin}\" cannot be an origin: use 1 to 255 bytes without blanks and \"+\""
+            ))
         })?;
         Ok(json!({ "origin": origin, "vkey": key.verifier_key().to_string() }))
     }

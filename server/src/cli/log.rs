@@ -111,7 +111,11 @@ impl Create {
                 to_json(&log, 0)
             }
         };
-        if self.json { output::json(&log)? } else { output::line(text(&log, "vkey")) ? }
+        if self.json {
+            output::json(&log)?
+        } else {
+            output::line(text(&log, "vkey"))?
+        }
         Ok(Verdict::Holds)
     }
 }
@@ -130,7 +134,12 @@ impl List {
         } else {
             for log in &logs {
                 let size = log.get("size").and_then(Value::as_u64).unwrap_or_default();
-                output::line(&format!("{}\t{size}\t{}\t{}", text(log, "name"), text(log, "origin"), text(log, "vkey")))?;
+                output::line(&format!(
+                    "{}\t{size}\t{}\t{}",
+                    text(log, "name"),
+                    text(log, "origin"),
+                    text(log, "vkey")
+                ))?;
             }
         }
         Ok(Verdict::Holds)

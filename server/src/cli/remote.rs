@@ -51,7 +51,9 @@ impl Remote {
         let base = url.trim_end_matches('/').to_owned();
         let parsed = reqwest::Url::parse(&base).ok();
         if !parsed.is_some_and(|parsed| matches!(parsed.scheme(), "http" | "https")) {
-            return Err(Failure::new(format!("--server {url}: not an address: it begins with http:// or https://")));
+            return Err(Failure::new(format!(
+                "--server {url}: not an address: it begins with http:// or https://"
+            )));
         }
         let client = Client::builder().timeout(PATIENCE).build();
         let client = client.map_err(|error| Failure::new(format!("no HTTP client: {error}")))?;
@@ -103,13 +105,21 @@ impl Remote {
                 }
             };
             let answer = self.append_body(request).await;
-            tickets.extend(answer.map_err(|failure| failure.and(&format!("It was the entry of line {}.", entry.line)))?);
+            tickets.extend(
+                answer
+                    .map_err(|failure| failure.and(&format!("It was the entry of line {}.", entry.line)))?,
+            );
         }
         Ok(tickets)
     }
 
     /// The index of the ticket's entry, once a published head covers it.
-    pub(crate) async fn covered(&self, log: &str, ticket: Ticket, patience: Duration) -> Result<u64, Failure> {
+    pub(crate) async fn covered(
+        &self,
+        log: &str,
+        ticket: Ticket,
+        patience: Duration,
+    ) -> Result<u64, Failure> {
         let path = format!("{}/tickets/{}", prefix(log)?, ticket.0);
         let began = Instant::now();
         loop {
@@ -119,7 +129,10 @@ impl Remote {
             }
             if began.elapsed() > patience {
                 let seconds = patience.as_secs();
-                return Err(Failure::new(format!("no signed head covers ticket {} after {seconds} s", ticket.0)));
+                return Err(Failure::new(format!(
+                    "no signed head covers ticket {} after {seconds} s",
+                    ticket.0
+                )));
             }
             tokio::time::sleep(ASK_AGAIN).await;
         }
@@ -152,7 +165,10 @@ impl Remote {
     async fn append_body(&self, request: impl Fn() -> RequestBuilder) -> Result<Vec<Ticket>, Failure> {
         let answer: Tickets = self.read(self.send(request).await?).await?;
         let number = |ticket: String| {
-            ticket.parse().map(Ticket).map_err(|_| Failure::new(format!("the server answered a ticket \"{ticket}\"")))
+            ticket
+                .parse()
+                .map(Ticket)
+                .map_err(|_| Failure::new(format!("the server answered a ticket \"{ticket}\"")))
         };
         answer.tickets.into_iter().map(number).collect()
     }
@@ -177,7 +193,8 @@ impl Remote {
             if response.status().is_success() {
                 return Ok(response);
             }
-            let retry_after = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+            let retry_after =
+                response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
             let pause = retry_after.and_then(|text| text.parse::<u64>().ok());
             let status = response.status();
             let failure = self.refusal(response).await;
@@ -208,8 +225,9 @@ impl Remote {
     async fn read<T: serde::de::DeserializeOwned>(&self, response: Response) -> Result<T, Failure> {
         let url = response.url().clone();
         let body = response.bytes().await.map_err(|error| self.unreachable(&error))?;
-        serde_json::from_slice(&body)
-            .map_err(|error| Failure::new(format!("{url}: the answer is not that of an Attestlog server: {error}")))
+        serde_json::from_slice(&body).map_err(|error| {
+            Failure::new(format!("{url}: the answer is not that of an Attestlog server: {error}"))
+        })
     }
 
     async fn text(&self, response: Response) -> Result<String, Failure> {

@@ -97,7 +97,12 @@ impl Serve {
     }
 
     /// Says where everything is. The secret is named, and never shown.
-    async fn greet(&self, signing: &Signing, deployment: &Deployment, address: SocketAddr) -> Result<(), Failure> {
+    async fn greet(
+        &self,
+        signing: &Signing,
+        deployment: &Deployment,
+        address: SocketAddr,
+    ) -> Result<(), Failure> {
         /// More logs than this are left to `attestlog log list`.
         const SHOWN: usize = 20;
         if let Some(path) = deployment.secret_path().filter(|_| signing.new_secret) {
@@ -149,7 +154,11 @@ fn parse_time(text: &str) -> Result<Duration, String> {
         _ => None,
     };
     let time = milliseconds.map(Duration::from_millis).ok_or_else(wrong)?;
-    if time > Duration::from_secs(86_400) { Err(format!("\"{text}\" is longer than a day")) } else { Ok(time) }
+    if time > Duration::from_secs(86_400) {
+        Err(format!("\"{text}\" is longer than a day"))
+    } else {
+        Ok(time)
+    }
 }
 
 #[cfg(test)]
@@ -162,7 +171,9 @@ mod tests {
         assert_eq!(parse_time("0ms"), Ok(Duration::ZERO));
         assert_eq!(parse_time("2s"), Ok(Duration::from_secs(2)));
         assert_eq!(parse_time("1m"), Ok(Duration::from_secs(60)));
-        for wrong in ["", "100", "ms", "-1s", "1.5s", "2h", "18446744073709551615m", "18446744073709551616ms", "2d"] {
+        for wrong in
+            ["", "100", "ms", "-1s", "1.5s", "2h", "18446744073709551615m", "18446744073709551616ms", "2d"]
+        {
             assert!(parse_time(wrong).is_err(), "{wrong}");
         }
     }

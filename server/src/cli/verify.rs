@@ -63,7 +63,8 @@ impl Verify {
     fn read_policy(&self) -> Result<Policy, Failure> {
         if let Some(vkey) = &self.vkey {
             let policy = VerifierKey::parse(vkey).and_then(Policy::for_log);
-            return policy.map_err(|error| Failure::new(format!("--vkey {vkey}: {error} ({})", error.code())));
+            return policy
+                .map_err(|error| Failure::new(format!("--vkey {vkey}: {error} ({})", error.code())));
         }
         let Some(path) = &self.policy else { return Err(Failure::new("--policy or --vkey is missing")) };
         Policy::parse(read(path, MAX_TEXT_BYTES)?)
@@ -121,7 +122,11 @@ impl Verify {
         self.report_verdict(evidence, code, &error.to_string())?;
         if evidence {
             let text = format!("does not hold: {file}: {error} ({code})");
-            if self.json { eprintln!("{text}") } else { output::line(&text)? }
+            if self.json {
+                eprintln!("{text}")
+            } else {
+                output::line(&text)?
+            }
             return Ok(Verdict::DoesNotHold);
         }
         Err(Failure::new(format!("{file}: {error} ({code})")))
@@ -146,7 +151,9 @@ impl Verify {
             }))?;
         } else {
             let file = entry.display();
-            output::line(&format!("holds: {file} is entry {index} of {origin}, under its signed head of size {size}"))?;
+            output::line(&format!(
+                "holds: {file} is entry {index} of {origin}, under its signed head of size {size}"
+            ))?;
             if *without_newline {
                 output::line("note: the file's final newline is not part of the entry")?;
             }
@@ -160,7 +167,11 @@ impl Verify {
         match error {
             Error::Verify(_) => {
                 let text = format!("does not hold: {receipt} does not prove {entry}: {error} ({code})");
-                if self.json { eprintln!("{text}") } else { output::line(&text)? }
+                if self.json {
+                    eprintln!("{text}")
+                } else {
+                    output::line(&text)?
+                }
                 Ok(Verdict::DoesNotHold)
             }
             Error::Parse(_) => Err(Failure::new(format!(

@@ -103,8 +103,8 @@ pub async fn check(
     progress: Progress,
 ) -> Result<Report, FsckError> {
     let began = Instant::now();
-    let key =
-        VerifierKey::parse(&log.vkey).map_err(|error| FsckError::Key { log: log.name.clone(), error })?;
+    let key = VerifierKey::parse(&log.vkey)
+        .map_err(|error| FsckError::Key { log: log.name.clone(), error })?;
     let findings = Findings::up_to(options.findings);
     // Before the tree, so that a checkpoint beyond the tree is not one that was signed meanwhile.
     let newest = store.checkpoint(log.id).await?;

@@ -58,9 +58,7 @@ impl Blame<'_> {
         }
         let right = right.unwrap_or(&majority).clone();
         let id = TileId { level: 1, index: self.chunk.start / CHUNK };
-        for (position, _) in
-            stored.iter().zip(&right).enumerate().filter(|(_, (stored, right))| stored != right)
-        {
+        for (position, _) in stored.iter().zip(&right).enumerate().filter(|(_, (stored, right))| stored != right) {
             self.context.findings.add(Finding::hash(id, position, self.context.size()));
         }
         right
@@ -139,7 +137,10 @@ impl Blame<'_> {
     /// Says which entries, stored leaf hashes and hashes of the tile are not the right ones.
     fn compare(&self, tile: usize, rows: [&[Hash]; 3], right: &[Hash]) -> Vec<Hash> {
         let [tile_row, leaves, columns] = rows;
-        let id = TileId { level: 0, index: self.chunk.start / TILE_WIDTH as u64 + tile as u64 };
+        let id = TileId {
+            level: 0,
+            index: self.chunk.start / TILE_WIDTH as u64 + tile as u64,
+        };
         let findings = &self.context.findings;
         let hashes = tile_row.iter().zip(leaves).zip(columns).zip(right);
         for (position, (((tile, leaf), column), right)) in hashes.enumerate() {

@@ -317,8 +317,7 @@ impl Findings {
         let mut state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
         let proven = state.proven;
         for finding in &mut state.lowest {
-            let (What::CheckpointRootWrong { size } | What::PublishedRootWrong { size }) = finding.what
-            else {
+            let (What::CheckpointRootWrong { size } | What::PublishedRootWrong { size }) = finding.what else {
                 continue;
             };
             finding.index = Some(proven).filter(|&proven| proven < size);

@@ -5,7 +5,8 @@
 //! then be checked by itself, in any order.
 
 use attestlog_core::{
-    Hash, NodeId, TILE_WIDTH, TileId, TreeHead, parse_tile, peaks, perfect_root, root_of_peaks,
+    Hash, NodeId, TILE_WIDTH, TileId, TreeHead, parse_tile, peaks, perfect_root,
+    root_of_peaks,
 };
 
 use super::Context;
@@ -57,11 +58,7 @@ impl ChunkRoots {
     pub(super) async fn read(context: &Context, newest: Option<TreeHead>) -> Result<Self, StoreError> {
         let (level_2, level_1) = (stored(context).await?, from_level_1(context).await?);
         let differ = |number: &usize| {
-            level_1
-                .get(*number)
-                .copied()
-                .flatten()
-                .is_some_and(|root| level_2.get(*number) != Some(&Some(root)))
+            level_1.get(*number).copied().flatten().is_some_and(|root| level_2.get(*number) != Some(&Some(root)))
         };
         let known = |first: &[Option<Hash>], second: &[Option<Hash>]| {
             // A chunk of which neither is there has no tiles at all: findings say so, and any hash will do.

@@ -115,6 +115,22 @@ impl Deployment {
         Ok(store)
     }
 
+    /// Brings the schema to this version, and makes a store that is not there; whether anything was to be done.
+    ///
+    /// # Errors
+    /// [`DeploymentError`].
+    pub async fn migrate(&self) -> Result<bool, DeploymentError> {
+        if self.database.is_none() {
+            self.make_directory()?;
+        }
+        let store = self.connect().await?;
+        let needed = !store.is_migrated().await?;
+        if needed {
+            store.migrate().await?;
+        }
+        Ok(needed)
+    }
+
     /// Opens a store that exists.
     ///
     /// # Errors
@@ -152,6 +168,15 @@ impl Deployment {
             create_first_log(&*store, &secret).await?;
         }
         Ok(Signing { store, secret, keyring, publisher, new_secret })
+    }
+
+    /// Reads the secret, which must exist.
+    ///
+    /// # Errors
+    /// [`DeploymentError::NoSecret`]; [`DeploymentError::Secret`].
+    pub fn read_secret(&self) -> Result<Secret, DeploymentError> {
+        // As if there were logs: then none is made.
+        self.secret(true).map(|(secret, _)| secret)
     }
 
     /// The file of the secret, if it comes from a file.
@@ -215,7 +240,10 @@ impl Deployment {
 }
 
 /// Makes the directory, readable by its owner only, unless it is there.
-fn make_private_directory(path: &Path) -> io::Result<()> {
+///
+/// # Errors
+/// What the operating system says.
+pub fn make_private_directory(path: &Path) -> io::Result<()> {
     if path.is_dir() { Ok(()) } else { DirBuilder::new().recursive(true).mode(0o700).create(path) }
 }
 

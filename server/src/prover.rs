@@ -38,7 +38,7 @@ pub async fn inclusion(
     proofs.pop().ok_or_else(|| VerifyError::IndexBeyondTree.into())
 }
 
-/// The proofs of many indexes in the tree of `size`, in the same order; a tile that several need is read once.
+/// The proofs of many indexes in the tree of `size`, in the same order. Reads each tile and computes each node once.
 ///
 /// # Errors
 /// As [`inclusion`], for the first index that has no proof.
@@ -48,41 +48,17 @@ pub async fn inclusions(
     indexes: &[LeafIndex],
     size: TreeSize,
 ) -> Result<Vec<InclusionProof>, ProveError> {
-    let nodes = indexes.iter().map(|&index| InclusionProof::nodes(index, size));
-    let nodes = nodes.collect::<Result<Vec<_>, _>>()?;
-    let hashes = node_hashes(store, log, &nodes.concat()).await?;
-    let mut rest = hashes.as_slice();
-    let mut proofs = Vec::with_capacity(indexes.len());
-    for (&index, nodes) in indexes.iter().zip(nodes) {
-        let (own, others) = rest.split_at_checked(nodes.len()).unwrap_or_default();
-        proofs.push(InclusionProof::assemble(index, size, own)?);
-        rest = others;
-    }
-    Ok(proofs)
-}
-
-/// The proofs of neighbouring entries in the tree of `size`, in their order. Reads each tile and computes each node once:
-/// ask for a tile's 256 entries at a time.
-///
-/// # Errors
-/// [`ProveError::NoSuchProof`] unless `indexes` ends within `size`; [`ProveError::Store`].
-pub async fn inclusions(
-    store: &dyn Store,
-    log: LogId,
-    indexes: std::ops::Range<u64>,
-    size: TreeSize,
-) -> Result<Vec<InclusionProof>, ProveError> {
-    let wanted = |index| InclusionProof::nodes(LeafIndex(index), size);
-    let wanted: Vec<Vec<NodeId>> = indexes.clone().map(wanted).collect::<Result<_, _>>()?;
+    let wanted = indexes.iter().map(|&index| InclusionProof::nodes(index, size));
+    let wanted: Vec<Vec<NodeId>> = wanted.collect::<Result<_, _>>()?;
     let nodes: BTreeSet<(u8, u64)> = wanted.iter().flatten().map(|node| (node.level, node.index)).collect();
     let nodes: Vec<NodeId> = nodes.into_iter().map(|(level, index)| NodeId { level, index }).collect();
     let hashes = node_hashes(store, log, &nodes).await?;
     let hashes: HashMap<NodeId, Hash> = nodes.into_iter().zip(hashes).collect();
-    let assemble = |(index, nodes): (u64, &Vec<NodeId>)| {
+    let assemble = |(&index, nodes): (&LeafIndex, &Vec<NodeId>)| {
         let hashes: Vec<Hash> = nodes.iter().filter_map(|node| hashes.get(node).copied()).collect();
-        Ok(InclusionProof::assemble(LeafIndex(index), size, &hashes)?)
+        Ok(InclusionProof::assemble(index, size, &hashes)?)
     };
-    indexes.zip(&wanted).map(assemble).collect()
+    indexes.iter().zip(&wanted).map(assemble).collect()
 }
 
 /// The proof that the tree of `new` extends the tree of `old`.

@@ -131,8 +131,11 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// Reads a short text file that only its owner may read.
-pub(crate) fn read_private(path: &Path) -> Result<Zeroizing<String>, SecretError> {
+/// Reads a short text file that only its owner may read: a secret or a token.
+///
+/// # Errors
+/// [`SecretError::Io`], [`SecretError::Exposed`], [`SecretError::Malformed`].
+pub fn read_private(path: &Path) -> Result<Zeroizing<String>, SecretError> {
     let io_error = |source| SecretError::Io { path: path.to_owned(), source };
     let file = File::open(path).map_err(io_error)?;
     if file.metadata().map_err(io_error)?.mode() & 0o077 != 0 {

@@ -51,11 +51,23 @@ impl TestServer {
     /// # Panics
     /// If it does not start.
     pub async fn start_in(directory: tempfile::TempDir, change: impl FnOnce(&mut Settings)) -> Self {
+        Self::start_on(None, directory, change).await
+    }
+
+    /// Starts one on a PostgreSQL database, or on the embedded store.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub async fn start_on(
+        database: Option<String>,
+        directory: tempfile::TempDir,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
         let mut settings = Settings::default();
         settings.pace.interval = Duration::from_millis(10);
         change(&mut settings);
         let data = directory.path().join("data");
-        let deployment = Deployment { data, database: None, secret: SecretSource::DataDirectory };
+        let deployment = Deployment { data, database, secret: SecretSource::DataDirectory };
         let stop = CancellationToken::new();
         let signing =
             open_patiently(&deployment, &stop).await.expect("a new deployment").expect("not stopped");

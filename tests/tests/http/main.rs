@@ -5,6 +5,7 @@
 mod append;
 mod errors;
 mod operation;
+mod outage;
 mod reads;
 mod tiles;
 

@@ -43,17 +43,16 @@ macro_rules! on_each_store {
             })+
         }
 
-        // joined at merge
-        // mod postgres {
-        //     $(mod $module {
-        //         $(
-        //             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        //             async fn $case() {
-        //                 crate::$module::$case(&crate::postgres_database::fresh().await).await;
-        //             }
-        //         )+
-        //     })+
-        // }
+        mod postgres {
+            $(mod $module {
+                $(
+                    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                    async fn $case() {
+                        crate::$module::$case(&crate::postgres_database::fresh().await).await;
+                    }
+                )+
+            })+
+        }
     };
 }
 
@@ -98,7 +97,7 @@ on_each_store! {
         a_batch_returns_its_rows_by_log_and_index,
         an_append_waits_for_an_open_batch,
         concurrent_appends_are_each_processed_once,
-        rows_in_no_tree_come_first_when_it_looks_at_everything,
+        entries_that_someone_else_moved_are_found_beyond_the_trees,
         a_tree_grows_only_from_the_size_that_was_read,
         a_tree_can_grow_without_a_checkpoint_and_get_it_later,
         a_checkpoint_is_never_replaced,
@@ -155,11 +154,45 @@ mod embedded {
     }
 }
 
-// joined at merge
-// /// PostgreSQL, in the database that `ATTESTLOG_TEST_POSTGRES` names.
-// mod postgres_database {
-//     pub(crate) async fn fresh() -> impl super::Database { … }
-// }
+/// PostgreSQL, in a database of the server that `ATTESTLOG_TEST_POSTGRES` names.
+mod postgres_database {
+    use std::sync::Arc;
+
+    use async_trait::async_trait;
+    use attestlog_server::store::postgres::PostgresStore;
+    use attestlog_server::store::{LogId, Store};
+    use attestlog_tests::databases::{PostgresGuard, empty_postgres, execute};
+
+    /// The database's URL, and what drops it.
+    struct Postgres {
+        url: String,
+        _guard: PostgresGuard,
+    }
+
+    pub(crate) async fn fresh() -> impl super::Database {
+        let (url, guard) = empty_postgres().await;
+        Postgres { url, _guard: guard }
+    }
+
+    #[async_trait]
+    impl super::Database for Postgres {
+        async fn open(&self) -> Arc<dyn Store> {
+            let store = PostgresStore::connect(&self.url, 8).unwrap();
+            store.migrate().await.unwrap();
+            Arc::new(store)
+        }
+
+        async fn delete_entry(&self, log: LogId, index: u64) {
+            let sql = format!(
+                "alter table attestlog.processed_log disable trigger user;
+                 delete from attestlog.processed_log where log_id = {} and id = {index};
+                 alter table attestlog.processed_log enable always trigger processed_log_is_append_only",
+                log.0
+            );
+            execute(&self.url, &sql).await;
+        }
+    }
+}
 
 fn new_log(name: &str) -> NewLog {
     NewLog {

@@ -51,7 +51,8 @@ begin
     end if;
     -- A key that was taken leads to the first append, which is in one of the two tables.
     return query
-        select coalesce(f.ticket, u.i), f.ticket <> u.i and coalesce(p.data, s.data) is distinct from u.d
+        select coalesce(f.ticket, u.i),
+               coalesce(f.ticket <> u.i, false) and coalesce(p.data, s.data) is distinct from u.d
         from unnest(ids, log_ids, entries, idempotency_keys) with ordinality as u (i, l, d, k, n)
         left join idempotency_key f on f.log_id = u.l and f.key = u.k
         left join processed_log p on p.source_id = f.ticket and f.ticket <> u.i

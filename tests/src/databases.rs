@@ -1,12 +1,10 @@
 //! Databases for tests: each its own, made empty and dropped with its guard.
 
 use std::process::Command;
-use std::str::FromStr;
 
 use attestlog_server::store::Store;
 use attestlog_server::store::postgres::PostgresStore;
-use sqlx::postgres::PgConnectOptions;
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 /// The environment variable that holds the URL of a superuser on a maintenance database.
 pub const POSTGRES: &str = "ATTESTLOG_TEST_POSTGRES";
@@ -52,15 +50,15 @@ pub fn maintenance_url() -> String {
 /// The same server's URL for another database, and for another user and their password.
 ///
 /// # Panics
-/// If it is no URL of PostgreSQL.
+/// If it is no URL of PostgreSQL with a user and a database.
 #[must_use]
 pub fn url_of(url: &str, user: Option<(&str, &str)>, database: &str) -> String {
-    let options = PgConnectOptions::from_str(url).expect("a PostgreSQL URL").database(database);
-    let options = match user {
-        Some((name, password)) => options.username(name).password(password),
-        None => options,
-    };
-    options.to_url_lossy().to_string()
+    let (scheme, rest) = url.split_once("://").expect("a URL");
+    let (login, rest) = rest.split_once('@').expect("a URL with a user");
+    let (address, old_database) = rest.split_once('/').expect("a URL with a database");
+    let parameters = old_database.split_once('?').map_or(String::new(), |(_, query)| format!("?{query}"));
+    let login = user.map_or(login.to_owned(), |(name, password)| format!("{name}:{password}"));
+    format!("{scheme}://{login}@{address}/{database}{parameters}")
 }
 
 /// A connection for what an application or an operator does.

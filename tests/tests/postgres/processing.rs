@@ -276,22 +276,20 @@ async fn rows_that_the_hint_hides_are_found_when_it_looks_at_everything() {
 /// Calls the function in a transaction of its own; returns the rows moved, the index entries of append_only_log that
 /// were read for it, and the passes over whole tables.
 async fn cost_of_a_call(connection: &mut PgConnection, max_rows: u32) -> (i64, i64, i64) {
+    // These counters go on from one transaction to the next, until the connection reports them.
+    let counters = "select pg_stat_get_xact_tuples_returned('attestlog.append_only_log_order'::regclass),
+                           pg_stat_get_xact_numscans('attestlog.append_only_log'::regclass)
+                               + pg_stat_get_xact_numscans('attestlog.processed_log'::regclass)";
     let mut transaction = connection.begin().await.unwrap();
+    let before: (i64, i64) = sqlx::query_as(counters).fetch_one(&mut *transaction).await.unwrap();
     let moved: i64 = sqlx::query_scalar("select count(*) from attestlog.process_next_batch($1)")
         .bind(i32::try_from(max_rows).unwrap())
         .fetch_one(&mut *transaction)
         .await
         .unwrap();
-    let (read, passes): (i64, i64) = sqlx::query_as(
-        "select pg_stat_get_xact_tuples_returned('attestlog.append_only_log_order'::regclass),
-                pg_stat_get_xact_numscans('attestlog.append_only_log'::regclass)
-                    + pg_stat_get_xact_numscans('attestlog.processed_log'::regclass)",
-    )
-    .fetch_one(&mut *transaction)
-    .await
-    .unwrap();
+    let after: (i64, i64) = sqlx::query_as(counters).fetch_one(&mut *transaction).await.unwrap();
     transaction.commit().await.unwrap();
-    (moved, read, passes)
+    (moved, after.0 - before.0, after.1 - before.1)
 }
 
 #[tokio::test]

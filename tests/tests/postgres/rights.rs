@@ -48,10 +48,16 @@ async fn history_refuses_change_even_from_its_owner() {
         if replica {
             owner.execute("set session_replication_role = replica").await.unwrap();
         }
-        for table in ["processed_log", "tile", "checkpoint", "log", "idempotency_key"] {
+        for (table, column) in [
+            ("processed_log", "data"),
+            ("tile", "hashes"),
+            ("checkpoint", "note"),
+            ("log", "vkey"),
+            ("idempotency_key", "ticket"),
+        ] {
             for sql in [
-                format!("update attestlog.{table} set log_id = log_id"),
-                format!("update attestlog.{table} set log_id = log_id where false"),
+                format!("update attestlog.{table} set {column} = {column}"),
+                format!("update attestlog.{table} set {column} = {column} where false"),
                 format!("delete from attestlog.{table}"),
                 format!("truncate attestlog.{table} cascade"),
             ] {
@@ -127,6 +133,7 @@ async fn a_writer_can_append_and_nothing_else() {
     assert_eq!(entries.len(), 4);
     assert!(entries.iter().all(|entry| entry.log == log.id));
     assert_eq!(entries[3].data, b"last");
+    writer.execute("drop table log, append_only_log").await.unwrap();
     user.drop().await;
 }
 

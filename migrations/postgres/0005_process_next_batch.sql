@@ -20,9 +20,9 @@ create table attestlog.processing_mark (
 ) with (fillfactor = 10, autovacuum_vacuum_threshold = 200, autovacuum_vacuum_scale_factor = 0);
 insert into attestlog.processing_mark default values;
 
--- Moves the next rows from append_only_log to processed_log, at most max_rows of them and about 16 MB. Returns the rows
--- that the trees lack: those just moved or, when it looks at everything, those that an earlier call moved and nobody
--- added to the tree. Returns nothing while another transaction holds the lock.
+-- Moves the next rows from append_only_log to processed_log, at most max_rows of them and about 16 MB, and returns them.
+-- If it looks at everything, nothing is inferred from earlier calls about where new rows are. Returns nothing while
+-- another transaction holds the lock. Whoever calls it by hand only moves rows: the server adds them to the trees.
 --
 -- Statistics never fit a table whose rows come and go within a second, so the settings leave the planner no choice but
 -- the indexes. Without jit = off it would compile each query that has to pass over a table after all.
@@ -53,19 +53,6 @@ begin
     -- The head that follows from this batch will be signed and shown: the commit must be durable.
     if current_setting('synchronous_commit') in ('off', 'local') then
         perform set_config('synchronous_commit', 'on', true);
-    end if;
-
-    if look_at_everything then
-        return query
-            select p.log_id, p.id, p.source_id, p.data, p.leaf_hash
-            from tree t cross join lateral (
-                select * from processed_log p
-                where p.log_id = t.log_id and p.id >= t.size order by p.id limit least(max_rows, 256)
-            ) p
-            limit least(max_rows, 256);
-        if found then
-            return;
-        end if;
     end if;
 
     now_running := pg_current_snapshot();

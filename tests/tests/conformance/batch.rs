@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use attestlog_core::{FullTile, Hash, LeafIndex, RightEdge, TileId, TreeSize};
-use attestlog_server::store::{MAX_READ_BYTES, ProcessedEntry, Store, StoreError, TreeChange};
+use attestlog_server::store::{MAX_READ_BYTES, Store, StoreError, TreeChange};
 
 use super::{
     Database, all_entries, append, create, entry, grow, keyed, logs_of, note, process, process_all, texts,

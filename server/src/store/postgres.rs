@@ -131,9 +131,11 @@ impl Store for PostgresStore {
         )
         .await?;
         let settings = settings.iter().map(|setting| match setting.as_str() {
-            "synchronous_commit" => "synchronous_commit is off: a crash of PostgreSQL loses what applications \
+            "synchronous_commit" => {
+                "synchronous_commit is off: a crash of PostgreSQL loses what applications \
                                      committed within the last moments (the server's own appends are safe)"
-                .to_owned(),
+                    .to_owned()
+            }
             _ => format!("{setting} is off: a crash of the machine may destroy the database"),
         });
         let unlogged = unlogged.iter().map(|table| {
@@ -339,8 +341,7 @@ impl Store for PostgresStore {
         while rest > 0 {
             let from = from.0.saturating_add(entries.len() as u64);
             let asked = rest.min(ENTRIES_AT_ONCE);
-            let more =
-                self.entries_at_once(log, from, asked, MAX_READ_BYTES.saturating_sub(bytes)).await?;
+            let more = self.entries_at_once(log, from, asked, MAX_READ_BYTES.saturating_sub(bytes)).await?;
             let found = u32::try_from(more.len()).unwrap_or(asked);
             bytes = more.iter().fold(bytes, |sum, entry| sum.saturating_add(entry.len()));
             entries.extend(more);
@@ -394,13 +395,7 @@ impl LogRow {
                 )));
             }
         };
-        Ok(Log {
-            id: LogId(self.log_id),
-            name: self.name,
-            origin: self.origin,
-            vkey: self.vkey,
-            events,
-        })
+        Ok(Log { id: LogId(self.log_id), name: self.name, origin: self.origin, vkey: self.vkey, events })
     }
 }
 

@@ -26,7 +26,10 @@ pub(super) async fn migrate(pool: &PgPool) -> Result<(), StoreError> {
     // No deadline here: a migration of a large table takes its time, and so does waiting for another migrator.
     let mut transaction = pool.begin().await.map_err(classify)?;
     // The lock of process_next_batch: no batch runs on a schema that is changing.
-    sqlx::query("select pg_advisory_xact_lock(6962, 1)").execute(&mut *transaction).await.map_err(classify)?;
+    sqlx::query("select pg_advisory_xact_lock(6962, 1)")
+        .execute(&mut *transaction)
+        .await
+        .map_err(classify)?;
     migrator().run_direct(None, &mut *transaction, false).await.map_err(failure)?;
     transaction.commit().await.map_err(classify)
 }
@@ -58,7 +61,9 @@ fn failure(error: MigrateError) -> StoreError {
             other => other,
         },
         MigrateError::ExecuteMigration(error, version) => match classify(error) {
-            StoreError::Refused(error) => StoreError::Migration(MigrateError::ExecuteMigration(error, version)),
+            StoreError::Refused(error) => {
+                StoreError::Migration(MigrateError::ExecuteMigration(error, version))
+            }
             other => other,
         },
         other => StoreError::Migration(other),

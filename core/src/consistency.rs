@@ -4,6 +4,7 @@
 
 use alloc::vec::Vec;
 
+use crate::checkpoint::Checkpoint;
 use crate::error::VerifyError;
 use crate::hash::Hash;
 use crate::inclusion::{climb, climb_border, fold_subtrees, split_path};
@@ -85,6 +86,25 @@ impl ConsistencyProof {
         let expected = if old.size == new.size { new.root } else { Hash::EMPTY_ROOT };
         let empty_is_empty = new.size.0 != 0 || new.root == Hash::EMPTY_ROOT;
         if old.root == expected && empty_is_empty { Ok(()) } else { Err(VerifyError::RootMismatch) }
+    }
+}
+
+impl Checkpoint {
+    /// The size and the root.
+    #[must_use]
+    pub const fn head(&self) -> TreeHead {
+        TreeHead { size: self.size(), root: self.root() }
+    }
+
+    /// Verifies that this log has kept all that `old` covers, unchanged and in its order.
+    ///
+    /// # Errors
+    /// [`VerifyError::OriginMismatch`] if the two are of different logs; else as [`ConsistencyProof::verify`].
+    pub fn verify_extends(&self, old: &Self, proof: &ConsistencyProof) -> Result<(), VerifyError> {
+        if self.origin() != old.origin() {
+            return Err(VerifyError::OriginMismatch);
+        }
+        proof.verify(&old.head(), &self.head())
     }
 }
 

@@ -215,3 +215,92 @@ impl From<UncheckedError> for Error {
         Self::Unchecked(error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+    use alloc::string::ToString;
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    /// The error after `error`: a new variant does not compile until it has its place here.
+    fn after(error: Error) -> Option<Error> {
+        use {ParseError as P, UncheckedError as U, VerifyError as V};
+        Some(match error {
+            Error::Parse(P::Base64) => P::Checkpoint.into(),
+            Error::Parse(P::Checkpoint) => P::EntrySize.into(),
+            Error::Parse(P::EntrySize) => P::EntryBundle.into(),
+            Error::Parse(P::EntryBundle) => P::Note.into(),
+            Error::Parse(P::Note) => P::Number.into(),
+            Error::Parse(P::Number) => P::Policy { line: 1, reason: "a reason" }.into(),
+            Error::Parse(P::Policy { line: 1, .. }) => P::Policy { line: 0, reason: "a reason" }.into(),
+            Error::Parse(P::Policy { .. }) => P::Receipt.into(),
+            Error::Parse(P::Receipt) => P::Tile.into(),
+            Error::Parse(P::Tile) => P::TilePath.into(),
+            Error::Parse(P::TilePath) => P::VerifierKey.into(),
+            Error::Parse(P::VerifierKey) => V::BadSignature.into(),
+            Error::Verify(V::BadSignature) => V::IndexBeyondTree.into(),
+            Error::Verify(V::IndexBeyondTree) => V::OriginMismatch.into(),
+            Error::Verify(V::OriginMismatch) => V::ProofLength.into(),
+            Error::Verify(V::ProofLength) => V::RootMismatch.into(),
+            Error::Verify(V::RootMismatch) => V::TreeShrank.into(),
+            Error::Verify(V::TreeShrank) => U::NoTrustedSignature.into(),
+            Error::Unchecked(U::NoTrustedSignature) => U::QuorumNotMet.into(),
+            Error::Unchecked(U::QuorumNotMet) => return None,
+        })
+    }
+
+    fn all() -> Vec<Error> {
+        core::iter::successors(Some(ParseError::Base64.into()), |&error| after(error)).collect()
+    }
+
+    /// The page's row for an error, up to its meaning.
+    fn row(error: &Error) -> alloc::string::String {
+        let kind = match error {
+            Error::Parse(_) => "parse",
+            Error::Verify(_) => "verify",
+            Error::Unchecked(_) => "unchecked",
+        };
+        format!("| `{}` | {kind} | ", error.code())
+    }
+
+    #[test]
+    fn the_page_lists_every_code_with_its_kind_and_no_other() {
+        let page = include_str!("../../docs/format.md");
+        let rows: Vec<_> = all().iter().map(row).collect();
+        for row in &rows {
+            assert_eq!(page.matches(&**row).count(), 1, "{row}");
+        }
+        let (_, section) = page.split_once("\n## Error codes\n").unwrap();
+        let listed = section.lines().filter(|line| line.starts_with("| `"));
+        for line in listed {
+            assert!(rows.iter().any(|row| line.starts_with(&**row)), "{line}");
+        }
+    }
+
+    #[test]
+    fn every_code_is_unique_and_made_of_lowercase_words() {
+        let mut codes: Vec<_> = all().iter().map(Error::code).collect();
+        // A policy's code comes twice: with a line, and without.
+        codes.dedup();
+        for (place, code) in codes.iter().enumerate() {
+            assert!(!codes[..place].contains(code), "{code}");
+            assert!(
+                code.split('_')
+                    .all(|word| !word.is_empty()
+                        && word.bytes().all(|c| matches!(c, b'a'..=b'z' | b'0'..=b'9'))),
+                "{code}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_message_begins_in_lowercase_and_ends_without_a_dot() {
+        for error in all() {
+            let message = error.to_string();
+            assert!(message.starts_with(|first: char| first.is_ascii_lowercase()), "{message}");
+            assert!(!message.ends_with('.'), "{message}");
+        }
+    }
+}

@@ -1,8 +1,8 @@
 //! The pure part of Attestlog: RFC 6962 trees and the C2SP formats, for servers and browsers alike.
 //!
-//! Nothing here does IO, reads a clock, draws randomness or panics on any input. The modules in reading order:
-//! [`Hash`], the tree's shape ([`LeafIndex`], [`TreeSize`], [`NodeId`]), the two proofs, tiles and entry bundles,
-//! [`RightEdge`] to append.
+//! Nothing here does IO, reads a clock, draws randomness or panics on any input. In reading order: [`Hash`](struct@Hash); the
+//! tree's shape ([`LeafIndex`], [`TreeSize`], [`NodeId`]); the two proofs; tiles and entry bundles; [`RightEdge`] to
+//! append; keys and signed notes; [`Checkpoint`], [`Policy`] and [`Receipt`].
 #![no_std]
 #![warn(clippy::std_instead_of_core, clippy::alloc_instead_of_core)]
 #![warn(clippy::exhaustive_enums)]
@@ -11,21 +11,33 @@
 extern crate alloc;
 
 pub mod base64;
-mod consistency;
 pub mod decimal;
+
+mod checkpoint;
+mod consistency;
+mod cosignature;
 mod entry_bundle;
 mod error;
 mod hash;
 mod inclusion;
+mod key;
+mod note;
+mod policy;
+mod receipt;
 mod right_edge;
 mod tile;
 mod tree;
 
+pub use checkpoint::{Checkpoint, SignedCheckpoint};
 pub use consistency::ConsistencyProof;
 pub use entry_bundle::{MAX_ENTRY_SIZE, format_bundle, parse_bundle, validate_entry_size};
 pub use error::{Error, ParseError, UncheckedError, VerifyError};
 pub use hash::Hash;
 pub use inclusion::InclusionProof;
+pub use key::{KeyType, SigningKey, VerifierKey};
+pub use note::{NoteSignature, SignedNote};
+pub use policy::Policy;
+pub use receipt::Receipt;
 pub use right_edge::{FullTile, RightEdge};
 pub use tile::{TILE_WIDTH, TileId, TilePath, format_tile, node_hash, parse_tile, perfect_root};
 pub use tree::{LeafIndex, NodeId, TreeHead, TreeSize, peaks, root_of_peaks};

@@ -1,3 +1,20 @@
 //! The Attestlog server as a library; `main.rs` is the one program `attestlog`.
 
+pub mod appender;
+pub mod bundle;
+pub mod deployment;
+pub mod event;
+pub mod fsck;
+pub mod http;
+pub mod keyring;
+pub mod measurements;
+pub mod progress;
+pub mod prover;
+pub mod published;
+pub mod publisher;
+pub mod secret;
+pub mod sequencer;
+pub mod serve;
+pub mod service;
 pub mod store;
+pub mod waiter;

@@ -218,6 +218,9 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
     /// Where the entries of these tickets are; a ticket that was never given, or rolled back, has no answer.
     async fn tickets(&self, tickets: &[Ticket]) -> Result<HashMap<Ticket, TicketState>, StoreError>;
 
+    /// The log and the index of those of these tickets whose entries have been processed.
+    async fn processed(&self, tickets: &[Ticket]) -> Result<HashMap<Ticket, (LogId, LeafIndex)>, StoreError>;
+
     /// The newest checkpoint.
     async fn checkpoint(&self, log: LogId) -> Result<Option<StoredCheckpoint>, StoreError>;
 
@@ -249,9 +252,12 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
 /// A transaction that processes a batch and holds the lock; dropped without a commit, it changes nothing.
 #[async_trait]
 pub trait Batch: Send {
-    /// Moves the next rows to `processed_log`, at most `max_rows` of them and about 16 MB, and returns those that the
-    /// trees lack, ordered by log and index. If `look_at_everything`, nothing is inferred from earlier calls: rows that
-    /// were moved and are in no tree come first.
+    /// The first entries of each log that are in `processed_log` and not in its tree, at most `limit` in all, ordered
+    /// by log and index: there are none unless someone else has called `process_next_batch`.
+    async fn entries_beyond_trees(&mut self, limit: u32) -> Result<Vec<ProcessedEntry>, StoreError>;
+
+    /// Moves the next rows to `processed_log`, at most `max_rows` of them and about 16 MB, and returns them, ordered by
+    /// log and index. If `look_at_everything`, nothing is inferred from earlier calls about where new rows are.
     async fn process_next_batch(
         &mut self,
         max_rows: u32,

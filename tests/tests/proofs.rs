@@ -1,5 +1,7 @@
 //! Every proof of every tree up to 130 entries, against RFC 6962's own recursion, and every way to spoil it.
 
+#![expect(clippy::unwrap_used, reason = "a proof that cannot be made fails the test")]
+
 use attestlog_core::{
     ConsistencyProof, FullTile, Hash, InclusionProof, LeafIndex, NodeId, RightEdge, TileId, TreeHead,
     TreeSize, VerifyError, node_hash, peaks, perfect_root, root_of_peaks,

@@ -269,6 +269,20 @@ impl Store for PostgresStore {
         Ok(states)
     }
 
+    async fn processed(&self, tickets: &[Ticket]) -> Result<HashMap<Ticket, (LogId, LeafIndex)>, StoreError> {
+        let tickets: Vec<i64> = tickets.iter().map(|ticket| ticket.0).collect();
+        let rows: Vec<(i64, i64, i64)> = within(
+            sqlx::query_as(
+                "select source_id, log_id, id from attestlog.processed_log where source_id = any ($1)",
+            )
+            .bind(tickets)
+            .fetch_all(&self.pool),
+        )
+        .await?;
+        let place = |(ticket, log, id)| Ok((Ticket(ticket), (LogId(log), LeafIndex(to_u64(id)?))));
+        rows.into_iter().map(place).collect()
+    }
+
     async fn checkpoint(&self, log: LogId) -> Result<Option<StoredCheckpoint>, StoreError> {
         let row: Option<(i64, Vec<u8>)> = within(
             sqlx::query_as(

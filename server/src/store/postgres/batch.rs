@@ -114,28 +114,56 @@ impl PostgresBatch {
     }
 }
 
+/// A row of `processed_log`: log, index, entry, leaf hash.
+type EntryRow = (i64, i64, Vec<u8>, Vec<u8>);
+
+fn processed_entries(rows: Vec<EntryRow>) -> Result<Vec<ProcessedEntry>, StoreError> {
+    let entry = |(log, id, data, leaf_hash): EntryRow| {
+        let leaf_hash = Hash::from_slice(&leaf_hash).ok_or_else(|| {
+            StoreError::Damaged(format!("the leaf hash of entry {id} of log {log} is no hash"))
+        })?;
+        Ok(ProcessedEntry {
+            log: LogId(log),
+            index: LeafIndex(to_u64(id)?),
+            data,
+            leaf_hash: Some(leaf_hash),
+        })
+    };
+    rows.into_iter().map(entry).collect()
+}
+
 #[async_trait]
 impl Batch for PostgresBatch {
+    async fn entries_beyond_trees(&mut self, limit: u32) -> Result<Vec<ProcessedEntry>, StoreError> {
+        let rows: Vec<EntryRow> = within(
+            sqlx::query_as(
+                "select p.log_id, p.id, p.data, p.leaf_hash
+                 from attestlog.tree t cross join lateral (
+                     select * from attestlog.processed_log p
+                     where p.log_id = t.log_id and p.id >= t.size order by p.id limit $1
+                 ) p
+                 order by p.log_id, p.id limit $1",
+            )
+            .bind(i64::from(limit))
+            .fetch_all(&mut *self.transaction),
+        )
+        .await?;
+        processed_entries(rows)
+    }
+
     async fn process_next_batch(
         &mut self,
         max_rows: u32,
         look_at_everything: bool,
     ) -> Result<Vec<ProcessedEntry>, StoreError> {
-        let rows: Vec<(i64, i64, Vec<u8>, Vec<u8>)> = within(
+        let rows: Vec<EntryRow> = within(
             sqlx::query_as("select log_id, id, data, leaf_hash from attestlog.process_next_batch($1, $2)")
                 .bind(to_i32(max_rows.max(1)))
                 .bind(look_at_everything)
                 .fetch_all(&mut *self.transaction),
         )
         .await?;
-        let mut entries = Vec::with_capacity(rows.len());
-        for (log, id, data, leaf_hash) in rows {
-            let leaf_hash = Hash::from_slice(&leaf_hash).ok_or_else(|| {
-                StoreError::Damaged(format!("the leaf hash of entry {id} of log {log} is no hash"))
-            })?;
-            let index = LeafIndex(to_u64(id)?);
-            entries.push(ProcessedEntry { log: LogId(log), index, data, leaf_hash: Some(leaf_hash) });
-        }
+        let mut entries = processed_entries(rows)?;
         entries.sort_by_key(|entry| (entry.log, entry.index));
         Ok(entries)
     }

@@ -1,0 +1,224 @@
+//! Appends for many requests at once: those that arrive while one transaction commits share the next.
+//!
+//! Nothing is acknowledged before its transaction is durable, and the queue is bounded: beyond the limits a request is
+//! refused at once, to be sent again later.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use metrics::{counter, gauge, histogram};
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::store::{Appended, Backlog, NewEntry, Store, StoreError};
+
+/// The requests that may wait for a transaction.
+const QUEUE: usize = 4096;
+
+/// The bytes that may wait, in entries; one request may go beyond it.
+const QUEUE_BYTES: u64 = 32 * 1024 * 1024;
+
+/// The entries that share a transaction; one request may go beyond it.
+const SHARED_ENTRIES: usize = 1000;
+
+/// The bytes that share a transaction.
+const SHARED_BYTES: u64 = 1024 * 1024;
+
+/// The transactions that run at the same time.
+const WRITERS: usize = 2;
+
+/// How long a transaction may take before the request is told that the database does not answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often the backlog is counted.
+const COUNT_EVERY: Duration = Duration::from_millis(500);
+
+/// Why a request's entries were not appended, or not surely.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppendError {
+    /// Too much is waiting to be processed: nothing was stored, send it again later.
+    #[error("{0} entries are waiting to be processed; nothing was stored")]
+    Overloaded(u64),
+    /// The database failed. After [`StoreError::Unavailable`] the entries may or may not be there.
+    #[error(transparent)]
+    Store(Arc<StoreError>),
+    /// The database did not answer in time: the entries may or may not be there.
+    #[error("the database did not answer within {} seconds", PATIENCE.as_secs())]
+    NoAnswer,
+    /// The server is shutting down: nothing was stored.
+    #[error("the server is shutting down; nothing was stored")]
+    ShuttingDown,
+}
+
+/// The way into the log for everything that arrives over HTTP.
+#[derive(Debug)]
+pub struct Appender {
+    queue: mpsc::Sender<Request>,
+    load: Arc<Load>,
+    max_backlog: u32,
+}
+
+#[derive(Debug)]
+struct Request {
+    entries: Vec<NewEntry>,
+    bytes: u64,
+    answer: oneshot::Sender<Result<Vec<Appended>, AppendError>>,
+}
+
+/// What is waiting, for a transaction or to be processed.
+#[derive(Debug, Default)]
+struct Load {
+    queued_bytes: AtomicU64,
+    /// As counted last, and what was appended here since.
+    unprocessed: AtomicU64,
+}
+
+impl Appender {
+    /// Starts the writers, which end after `stop` when the queue is empty, and the counting of the backlog.
+    #[must_use]
+    pub fn start(store: &Arc<dyn Store>, max_backlog: u32, stop: &CancellationToken) -> Self {
+        let (queue, requests) = mpsc::channel(QUEUE);
+        let (requests, load) = (Arc::new(Mutex::new(requests)), Arc::new(Load::default()));
+        for _ in 0..WRITERS {
+            let writer = Writer { store: Arc::clone(store), load: Arc::clone(&load) };
+            tokio::spawn(writer.run(Arc::clone(&requests), stop.clone()));
+        }
+        tokio::spawn(count_backlog(Arc::clone(store), Arc::clone(&load), max_backlog, stop.clone()));
+        Self { queue, load, max_backlog }
+    }
+
+    /// Appends the entries in one transaction, together with others'; returns one answer an entry once they are durable.
+    ///
+    /// # Errors
+    /// [`AppendError`].
+    pub async fn append(&self, entries: Vec<NewEntry>) -> Result<Vec<Appended>, AppendError> {
+        let unprocessed = self.load.unprocessed.load(Ordering::Relaxed);
+        let queued = self.load.queued_bytes.load(Ordering::Relaxed);
+        if unprocessed >= u64::from(self.max_backlog) || queued >= QUEUE_BYTES {
+            counter!("attestlog_appends_refused_total").increment(1);
+            return Err(AppendError::Overloaded(unprocessed));
+        }
+        let bytes = entries.iter().map(|entry| entry.data.len() as u64).sum();
+        let (answer, answered) = oneshot::channel();
+        self.load.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let sent = self.queue.try_send(Request { entries, bytes, answer });
+        if let Err(error) = sent {
+            self.load.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            return Err(match error {
+                mpsc::error::TrySendError::Full(_) => AppendError::Overloaded(unprocessed),
+                mpsc::error::TrySendError::Closed(_) => AppendError::ShuttingDown,
+            });
+        }
+        answered.await.unwrap_or(Err(AppendError::ShuttingDown))
+    }
+}
+
+struct Writer {
+    store: Arc<dyn Store>,
+    load: Arc<Load>,
+}
+
+impl Writer {
+    async fn run(self, requests: Arc<Mutex<mpsc::Receiver<Request>>>, stop: CancellationToken) {
+        loop {
+            let shared = {
+                let mut requests = requests.lock().await;
+                let first = tokio::select! {
+                    biased;
+                    first = requests.recv() => first,
+                    () = stop.cancelled() => {
+                        // What was accepted into the queue is still answered.
+                        requests.close();
+                        requests.recv().await
+                    }
+                };
+                let Some(first) = first else { return };
+                take_more(first, &mut requests)
+            };
+            self.load.queued_bytes.fetch_sub(bytes(&shared), Ordering::Relaxed);
+            self.append(shared).await;
+        }
+    }
+
+    /// Appends the requests' entries in one transaction. If that is held up by an idempotency key that an open
+    /// transaction elsewhere has used, each request goes alone, so that it holds up nobody else.
+    async fn append(&self, shared: Vec<Request>) {
+        let alone = shared.len() == 1;
+        let entries: Vec<NewEntry> =
+            shared.iter().flat_map(|request| request.entries.iter().cloned()).collect();
+        match self.store_entries(&entries).await {
+            Ok(appended) => {
+                let mut appended = appended.into_iter();
+                for request in shared {
+                    let own = appended.by_ref().take(request.entries.len()).collect();
+                    // Whoever has hung up does not hear of it.
+                    let _ = request.answer.send(Ok(own));
+                }
+            }
+            Err(AppendError::Store(error)) if !alone && matches!(*error, StoreError::Busy(_)) => {
+                for request in shared {
+                    let result = self.store_entries(&request.entries).await;
+                    let _ = request.answer.send(result);
+                }
+            }
+            Err(error) => {
+                tracing::error!("{} entries were not appended: {error}", entries.len());
+                for request in shared {
+                    let _ = request.answer.send(Err(error.clone()));
+                }
+            }
+        }
+    }
+
+    async fn store_entries(&self, entries: &[NewEntry]) -> Result<Vec<Appended>, AppendError> {
+        let began = std::time::Instant::now();
+        let result = match tokio::time::timeout(PATIENCE, self.store.append(entries)).await {
+            Ok(result) => result.map_err(|error| AppendError::Store(Arc::new(error))),
+            Err(_) => Err(AppendError::NoAnswer),
+        };
+        histogram!("attestlog_append_transaction_seconds").record(began.elapsed().as_secs_f64());
+        if result.is_ok() {
+            self.load.unprocessed.fetch_add(entries.len() as u64, Ordering::Relaxed);
+            counter!("attestlog_entries_appended_total").increment(entries.len() as u64);
+        } else {
+            counter!("attestlog_append_failures_total").increment(1);
+        }
+        result
+    }
+}
+
+fn bytes(requests: &[Request]) -> u64 {
+    requests.iter().map(|request| request.bytes).sum()
+}
+
+/// Adds the requests that are already waiting, up to the limits of one transaction.
+fn take_more(first: Request, requests: &mut mpsc::Receiver<Request>) -> Vec<Request> {
+    let mut shared = vec![first];
+    let entries = |shared: &[Request]| shared.iter().map(|request| request.entries.len()).sum::<usize>();
+    while entries(&shared) < SHARED_ENTRIES && bytes(&shared) < SHARED_BYTES {
+        let Ok(next) = requests.try_recv() else { break };
+        shared.push(next);
+    }
+    shared
+}
+
+async fn count_backlog(store: Arc<dyn Store>, load: Arc<Load>, most: u32, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(COUNT_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        match store.backlog(most).await {
+            Ok(Backlog { rows, oldest_seconds }) => {
+                load.unprocessed.store(rows, Ordering::Relaxed);
+                gauge!("attestlog_unprocessed_rows").set(f64::from(u32::try_from(rows).unwrap_or(u32::MAX)));
+                gauge!("attestlog_oldest_unprocessed_seconds").set(oldest_seconds);
+            }
+            Err(error) => tracing::warn!("the backlog cannot be counted: {error}"),
+        }
+    }
+}

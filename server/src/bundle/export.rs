@@ -1,0 +1,326 @@
+//! Writes a bundle: in bounded memory, checked while it is written, and under its name only once it is complete.
+//!
+//! A crash leaves files that end in `.partial` beside the target, and nothing under its name.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use attestlog_core::{
+    Checkpoint, Hash, InclusionProof, LeafIndex, ParseError, Receipt, RightEdge, TILE_WIDTH,
+};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use super::{CHECKPOINT, ENTRIES, EntryLine, FORMAT, MANIFEST, Manifest, Proof, receipt_name};
+use crate::progress::Progress;
+use crate::prover::{self, ProveError};
+use crate::secret::sync_directory;
+use crate::store::{Log, LogId, Store, StoreError};
+
+/// The entries that are asked for at once.
+const ENTRIES_AT_ONCE: u64 = 4096;
+
+/// What to export.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    /// The indexes of the entries; `None` for all that the checkpoint covers.
+    pub indexes: Option<Range<u64>>,
+    /// Whether to add receipts also if all entries are there, so that each can be taken out and proven by itself.
+    pub receipts: bool,
+}
+
+/// Why there is no bundle.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExportError {
+    /// The range is empty, or not covered by the checkpoint.
+    #[error("the checkpoint covers {size} entries, and {} to {} is no part of them", indexes.start, indexes.end)]
+    NoSuchEntries {
+        /// The half-open range that was asked for.
+        indexes: Range<u64>,
+        /// The checkpoint's size.
+        size: u64,
+    },
+    /// The stored entries are not those that the checkpoint was signed for.
+    #[error(
+        "the entries are not those of the checkpoint{}: run attestlog fsck",
+        index.map_or(String::new(), |index| format!(", entry {index} to begin with"))
+    )]
+    NotProven {
+        /// The first of them, where it is known.
+        index: Option<u64>,
+    },
+    /// A proof could not be made.
+    #[error("a proof could not be made: {0}")]
+    Prove(#[from] ProveError),
+    /// A receipt could not be made.
+    #[error("a receipt could not be made: {0}")]
+    Receipt(#[from] ParseError),
+    /// The database could not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file could not be written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The bundle's name.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// The caller asked to stop.
+    #[error("the export was ended before it was complete")]
+    Cancelled,
+}
+
+/// Writes the bundle to `target`, replacing what is there; compressed if the name ends in `.gz` or `.tgz`. Everything is
+/// proven by `checkpoint`, which is published. Progress counts each entry once, and once more for its receipt.
+///
+/// # Errors
+/// [`ExportError`]; then nothing has changed under the name.
+pub async fn export(
+    store: &dyn Store,
+    log: &Log,
+    checkpoint: &Checkpoint,
+    selection: Selection,
+    target: &Path,
+    progress: &Progress,
+) -> Result<Manifest, ExportError> {
+    let size = checkpoint.size().0;
+    let indexes = selection.indexes.unwrap_or(0..size);
+    let complete = indexes == (0..size);
+    if indexes.end > size || indexes.is_empty() && !complete {
+        return Err(ExportError::NoSuchEntries { indexes, size });
+    }
+    let proof = if complete && !selection.receipts { Proof::Complete } else { Proof::Receipts };
+    let manifest = Manifest {
+        format: FORMAT.to_owned(),
+        origin: checkpoint.origin().to_owned(),
+        vkey: log.vkey.clone(),
+        tree_size: size,
+        first_index: indexes.start,
+        count: indexes.end - indexes.start,
+        proof,
+        files: proof.files(),
+    };
+    let passes = if proof == Proof::Receipts { 2 } else { 1 };
+    progress.expect(manifest.count.saturating_mul(passes));
+    let export = Export { store, log: log.id, checkpoint, indexes, progress };
+    export.write(&manifest, target).await?;
+    Ok(manifest)
+}
+
+struct Export<'a> {
+    store: &'a dyn Store,
+    log: LogId,
+    checkpoint: &'a Checkpoint,
+    indexes: Range<u64>,
+    progress: &'a Progress,
+}
+
+impl Export<'_> {
+    async fn write(&self, manifest: &Manifest, target: &Path) -> Result<(), ExportError> {
+        let io_error = |source| ExportError::Io { path: target.to_owned(), source };
+        let entries = Partial::create(target, ".entries.partial").map_err(io_error)?;
+        let leaves = self.write_entries(manifest, entries.file().map_err(io_error)?, target).await?;
+        let archive = Partial::create(target, ".partial").map_err(io_error)?;
+        let mut tar = Archive::new(target, archive.file().map_err(io_error)?);
+        let text = serde_json::to_vec_pretty(manifest).map_err(io::Error::from).map_err(io_error)?;
+        tar.add(MANIFEST, &text).map_err(io_error)?;
+        tar.add(CHECKPOINT, self.checkpoint.format().as_bytes()).map_err(io_error)?;
+        tar.add_file(ENTRIES, &entries.path).map_err(io_error)?;
+        drop(entries);
+        if manifest.proof == Proof::Receipts {
+            self.write_receipts(&mut tar, &leaves.path, target).await?;
+        }
+        tar.finish().map_err(io_error)?;
+        archive.publish(target).map_err(io_error)
+    }
+
+    /// Writes a line an entry, and their leaf hashes to a file of their own. Without receipts the root is checked.
+    async fn write_entries(
+        &self,
+        manifest: &Manifest,
+        lines: File,
+        target: &Path,
+    ) -> Result<Partial, ExportError> {
+        let io_error = |source| ExportError::Io { path: target.to_owned(), source };
+        let leaves = Partial::create(target, ".leaves.partial").map_err(io_error)?;
+        let mut lines = BufWriter::new(lines);
+        let mut hashes = BufWriter::new(leaves.file().map_err(io_error)?);
+        let (mut edge, mut full) = (RightEdge::EMPTY, Vec::new());
+        let mut next = self.indexes.start;
+        while next < self.indexes.end {
+            for entry in self.read(next).await? {
+                serde_json::to_writer(&mut lines, &EntryLine::new(next, &entry))
+                    .map_err(io::Error::from)
+                    .and_then(|()| lines.write_all(b"\n"))
+                    .map_err(io_error)?;
+                let leaf = Hash::leaf(&entry);
+                if manifest.proof == Proof::Complete {
+                    edge.append(leaf, &mut full);
+                    full.clear();
+                } else {
+                    hashes.write_all(leaf.as_ref()).map_err(io_error)?;
+                }
+                next += 1;
+            }
+        }
+        lines.flush().and_then(|()| hashes.flush()).map_err(io_error)?;
+        if manifest.proof == Proof::Complete && edge.head() != self.checkpoint.head() {
+            return Err(ExportError::NotProven { index: None });
+        }
+        Ok(leaves)
+    }
+
+    /// Some entries from `next` on, and at least one.
+    async fn read(&self, next: u64) -> Result<Vec<Vec<u8>>, ExportError> {
+        if self.progress.stop.is_cancelled() {
+            return Err(ExportError::Cancelled);
+        }
+        let wanted = ENTRIES_AT_ONCE.min(self.indexes.end - next);
+        let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
+        let entries = self.store.entries(self.log, LeafIndex(next), wanted).await?;
+        if entries.is_empty() {
+            return Err(ExportError::NotProven { index: Some(next) });
+        }
+        self.progress.add(entries.len() as u64);
+        Ok(entries)
+    }
+
+    async fn write_receipts(
+        &self,
+        tar: &mut Archive,
+        leaves: &Path,
+        target: &Path,
+    ) -> Result<(), ExportError> {
+        let io_error = |source| ExportError::Io { path: target.to_owned(), source };
+        let mut leaves = io::BufReader::new(File::open(leaves).map_err(io_error)?);
+        let mut first = self.indexes.start;
+        while first < self.indexes.end {
+            if self.progress.stop.is_cancelled() {
+                return Err(ExportError::Cancelled);
+            }
+            // To the end of a tile, so that each is read once.
+            let width = TILE_WIDTH as u64;
+            let end = ((first / width + 1).saturating_mul(width)).min(self.indexes.end);
+            let indexes: Vec<LeafIndex> = (first..end).map(LeafIndex).collect();
+            let proofs = prover::inclusions(self.store, self.log, &indexes, self.checkpoint.size()).await?;
+            for (index, proof) in (first..end).zip(proofs) {
+                let mut leaf = [0; Hash::LEN];
+                io::Read::read_exact(&mut leaves, &mut leaf).map_err(io_error)?;
+                let receipt = self.receipt(index, proof, &Hash(leaf))?;
+                tar.add(&receipt_name(index), receipt.as_bytes()).map_err(io_error)?;
+            }
+            self.progress.add(end - first);
+            first = end;
+        }
+        Ok(())
+    }
+
+    fn receipt(&self, index: u64, proof: InclusionProof, leaf: &Hash) -> Result<String, ExportError> {
+        let index = LeafIndex(index);
+        if proof.root(leaf, index, self.checkpoint.size()) != Ok(self.checkpoint.root()) {
+            return Err(ExportError::NotProven { index: Some(index.0) });
+        }
+        Ok(Receipt::new(index, proof, self.checkpoint.clone().into(), None)?.format())
+    }
+}
+
+/// A file beside the target, removed unless it is published.
+struct Partial {
+    path: PathBuf,
+    file: File,
+}
+
+impl Partial {
+    fn create(target: &Path, ending: &str) -> io::Result<Self> {
+        let mut name = target.file_name().ok_or(io::ErrorKind::IsADirectory)?.to_owned();
+        name.push(ending);
+        let path = target.with_file_name(name);
+        Ok(Self { file: File::create(&path)?, path })
+    }
+
+    fn file(&self) -> io::Result<File> {
+        self.file.try_clone()
+    }
+
+    /// Gives the file its name, once its bytes are on the disk.
+    fn publish(self, target: &Path) -> io::Result<()> {
+        self.file.sync_all()?;
+        std::fs::rename(&self.path, target)?;
+        sync_directory(target)
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // After publishing there is nothing under this name; otherwise there is no one left to tell.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+struct Archive {
+    tar: tar::Builder<Output>,
+}
+
+enum Output {
+    Plain(BufWriter<File>),
+    Gzip(Box<GzEncoder<BufWriter<File>>>),
+}
+
+impl Archive {
+    fn new(target: &Path, file: File) -> Self {
+        let name = target.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let file = BufWriter::with_capacity(1 << 16, file);
+        let output = if super::is_compressed(&name) {
+            Output::Gzip(Box::new(GzEncoder::new(file, Compression::fast())))
+        } else {
+            Output::Plain(file)
+        };
+        Self { tar: tar::Builder::new(output) }
+    }
+
+    fn add(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        self.tar.append_data(&mut header(bytes.len() as u64), name, bytes)
+    }
+
+    fn add_file(&mut self, name: &str, path: &Path) -> io::Result<()> {
+        let file = File::open(path)?;
+        let mut header = header(file.metadata()?.len());
+        self.tar.append_data(&mut header, name, io::BufReader::with_capacity(1 << 16, file))
+    }
+
+    fn finish(self) -> io::Result<()> {
+        match self.tar.into_inner()? {
+            Output::Plain(mut file) => file.flush(),
+            Output::Gzip(gzip) => gzip.finish()?.flush(),
+        }
+    }
+}
+
+/// The same for the same bytes, whoever exports them and when.
+fn header(size: u64) -> tar::Header {
+    let mut header = tar::Header::new_ustar();
+    header.set_size(size);
+    header.set_mode(0o644);
+    header.set_mtime(0);
+    header
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(file) => file.write(bytes),
+            Self::Gzip(gzip) => gzip.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(file) => file.flush(),
+            Self::Gzip(gzip) => gzip.flush(),
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Checks JSON, and the fields that an audit event must have, without touching the bytes: those are the leaf.
+//!
+//! Only a log made with `--events strict` asks for the fields: `action`, `occurred_at` (RFC 3339 §5.6), `actor.type`
+//! and `actor.id`. Other fields are kept as they are and not looked at.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+/// Why bytes are not an event that a log takes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EventError {
+    /// They are not JSON.
+    #[error("not JSON: {0}")]
+    NotJson(String),
+    /// They are JSON, and not an event with the fields that this log asks for.
+    #[error("not an event: {0}")]
+    Invalid(String),
+}
+
+/// The fields that an event must have. A field that stands there twice is refused: readers would differ about it.
+#[derive(Deserialize)]
+struct Event {
+    action: String,
+    occurred_at: String,
+    actor: Actor,
+}
+
+#[derive(Deserialize)]
+struct Actor {
+    #[serde(rename = "type")]
+    _type: ActorType,
+    id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ActorType {
+    User,
+    Service,
+    ApiKey,
+    System,
+    Anonymous,
+}
+
+/// Accepts one JSON text (RFC 8259), in UTF-8.
+///
+/// # Errors
+/// [`EventError::NotJson`].
+pub fn validate_json(data: &[u8]) -> Result<(), EventError> {
+    // What is skipped is not checked for UTF-8 by the JSON reader.
+    let text = std::str::from_utf8(data).map_err(|error| EventError::NotJson(error.to_string()))?;
+    let read = serde_json::from_str::<IgnoredAny>(text);
+    read.map(|_| ()).map_err(|error| EventError::NotJson(error.to_string()))
+}
+
+/// Accepts JSON with the fields that an audit event must have.
+///
+/// # Errors
+/// [`EventError`].
+pub fn validate_event(data: &[u8]) -> Result<(), EventError> {
+    validate_json(data)?;
+    let event: Event =
+        serde_json::from_slice(data).map_err(|error| EventError::Invalid(error.to_string()))?;
+    let empty = |field: &str| Err(EventError::Invalid(format!("`{field}` is empty")));
+    if event.action.is_empty() {
+        return empty("action");
+    }
+    if event.actor.id.is_empty() {
+        return empty("actor.id");
+    }
+    if !is_rfc3339(&event.occurred_at) {
+        let reason = "`occurred_at` is not a time of RFC 3339, such as 2026-11-22T08:00:00.123456Z";
+        return Err(EventError::Invalid(reason.into()));
+    }
+    Ok(())
+}
+
+/// Whether `text` is a `date-time` of RFC 3339 §5.6, with a day that its month has.
+fn is_rfc3339(text: &str) -> bool {
+    let Some((date, time)) = text.split_once(['T', 't']) else { return false };
+    is_date(date) && is_time_with_offset(time)
+}
+
+fn is_date(text: &str) -> bool {
+    let mut parts = text.split('-');
+    let (year, month, day) = (parts.next(), parts.next(), parts.next());
+    let (Some(year), Some(month), Some(day), None) =
+        (digits(year, 4), digits(month, 2), digits(day, 2), parts.next())
+    else {
+        return false;
+    };
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let days = match month {
+        2 => 28 + u16::from(leap),
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => 0,
+    };
+    (1..=days).contains(&day)
+}
+
+fn is_time_with_offset(text: &str) -> bool {
+    let Some(sign) = text.find(['Z', 'z', '+', '-']) else { return false };
+    let (time, offset) = text.split_at(sign);
+    let offset_holds = match offset.strip_prefix(['+', '-']) {
+        Some(offset) => is_clock(offset, &[23, 59]),
+        None => offset.len() == 1,
+    };
+    let (whole, fraction) = time.split_once('.').map_or((time, "0"), |(whole, fraction)| (whole, fraction));
+    let fraction_holds = !fraction.is_empty() && fraction.bytes().all(|byte| byte.is_ascii_digit());
+    // A leap second is the second 60.
+    offset_holds && fraction_holds && is_clock(whole, &[23, 59, 60])
+}
+
+/// Whether `text` is as many pairs of digits joined by colons, none above its largest.
+fn is_clock(text: &str, largest: &[u16]) -> bool {
+    let parts: Vec<_> = text.split(':').map(|part| digits(Some(part), 2)).collect();
+    parts.len() == largest.len()
+        && parts.iter().zip(largest).all(|(part, largest)| part.is_some_and(|part| part <= *largest))
+}
+
+fn digits(text: Option<&str>, length: usize) -> Option<u16> {
+    let text = text.filter(|text| text.len() == length && text.bytes().all(|byte| byte.is_ascii_digit()))?;
+    text.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVENT: &str = r#"{"action":"invoice.voided","occurred_at":"2026-11-22T08:00:00.123456Z","actor":{"type":"user","id":"usr_7","name":"Ada"},"more":[1]}"#;
+
+    #[test]
+    fn takes_an_event_with_unknown_fields() {
+        assert_eq!(validate_event(EVENT.as_bytes()), Ok(()));
+    }
+
+    #[test]
+    fn names_the_field_that_is_missing_or_wrong() {
+        for (from, to, named) in [
+            (r#""action":"invoice.voided","#, "", "`action`"),
+            ("invoice.voided", "", "`action`"),
+            (r#""action":"#, r#""action":"a","action":"#, "`action`"),
+            (r#""invoice.voided""#, "7", "string"),
+            (r#""occurred_at":"2026-11-22T08:00:00.123456Z","#, "", "`occurred_at`"),
+            ("2026-11-22T", "2026-11-31T", "`occurred_at`"),
+            (r#""type":"user","#, "", "`type`"),
+            (r#""type":"user""#, r#""type":"root""#, "`root`"),
+            (r#""id":"usr_7","#, "", "`id`"),
+            ("usr_7", "", "`actor.id`"),
+        ] {
+            let changed = EVENT.replacen(from, to, 1);
+            assert_ne!(changed, EVENT);
+            let error = validate_event(changed.as_bytes()).unwrap_err();
+            assert!(matches!(&error, EventError::Invalid(reason) if reason.contains(named)), "{error}");
+        }
+    }
+
+    #[test]
+    fn json_is_one_value_in_utf8() {
+        for good in ["{}", " [1, 2]\r\n", "\"\\u00e9\"", "0", "null"] {
+            assert_eq!(validate_json(good.as_bytes()), Ok(()), "{good}");
+        }
+        for bad in [&b""[..], b"{", b"{} {}", b"{'a':1}", b"\xef\xbb\xbf{}", b"\"\xff\"", b"NaN", b"01"] {
+            assert!(matches!(validate_json(bad), Err(EventError::NotJson(_))), "{bad:?}");
+        }
+        assert!(validate_json("[".repeat(60_000).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn times_are_those_of_rfc_3339() {
+        for good in [
+            "2026-11-22T08:00:00Z",
+            "2024-02-29t23:59:60z",
+            "2000-02-29T00:00:00.1+05:30",
+            "1985-04-12T23:20:50.52-00:00",
+        ] {
+            assert!(is_rfc3339(good), "{good}");
+        }
+        for bad in [
+            "",
+            "T",
+            "2026-11-22",
+            "2026-11-22 08:00:00Z",
+            "2026-11-22T08:00:00",
+            "2026-11-22T08:00Z",
+            "2026-11-22T24:00:00Z",
+            "2026-11-22T08:00:61Z",
+            "2026-11-22T08:00:00.Z",
+            "2026-11-22T08:00:00+0530",
+            "2026-11-22T08:00:00ZZ",
+            "2026-13-01T08:00:00Z",
+            "2026-00-01T08:00:00Z",
+            "1900-02-29T08:00:00Z",
+            "2026-1-01T08:00:00Z",
+            "+026-01-01T08:00:00Z",
+            "2026-11-22T08:00:00Z ",
+            "２026-11-22T08:00:00Z",
+        ] {
+            assert!(!is_rfc3339(bad), "{bad}");
+        }
+    }
+}

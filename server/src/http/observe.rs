@@ -1,0 +1,147 @@
+//! What is done to every request: an id, a line in the log, a measurement, and an answer even after a panic.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
+use metrics::{counter, histogram};
+use tokio::sync::Mutex;
+use tracing::Instrument;
+
+use super::problem::{Code, Problem};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// How long a read may take; appends have limits of their own.
+const READ_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How much of a refused body is still taken, so that the refusal is heard.
+const MAX_DRAINED: usize = 32 * 1024 * 1024;
+
+/// How long to wait for the next piece of a refused body.
+const DRAIN_PATIENCE: Duration = Duration::from_millis(500);
+
+/// Gives the request an id, or keeps the caller's, and records how it was answered.
+pub(super) async fn observe(request: Request, next: Next) -> Response {
+    let id = request_id(request.headers());
+    let method = method_label(request.method());
+    let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
+    let path = request.uri().path();
+    let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default(), method, path);
+    let began = Instant::now();
+    let mut response = next.run(request).instrument(span.clone()).await;
+    let (status, took) = (response.status(), began.elapsed());
+    span.in_scope(|| tracing::info!(status = status.as_u16(), milliseconds = took.as_millis(), "answered"));
+    let labels = [("method", method.to_owned()), ("route", route), ("status", status.as_u16().to_string())];
+    counter!("attestlog_http_requests_total", &labels).increment(1);
+    histogram!("attestlog_http_request_seconds", &labels).record(took.as_secs_f64());
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID, id);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// Gives up on a read that the database does not answer.
+pub(super) async fn limit_reads(request: Request, next: Next) -> Response {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return next.run(request).await;
+    }
+    let answer = tokio::time::timeout(READ_PATIENCE, next.run(request)).await;
+    answer.unwrap_or_else(|_| {
+        let detail = "the database did not answer in time; try again later";
+        Problem::new(Code::DatabaseUnavailable, detail).into_response()
+    })
+}
+
+/// Takes what is left of a body that was refused: most clients read no answer before they have sent everything, and
+/// report a broken connection instead.
+pub(super) async fn drain_refused(request: Request, next: Next) -> Response {
+    // Whoever asks before sending hears the refusal instead.
+    if *request.method() != Method::POST || request.headers().contains_key(header::EXPECT) {
+        return next.run(request).await;
+    }
+    let (parts, body) = request.into_parts();
+    let body = Arc::new(Mutex::new(body.into_data_stream()));
+    let pieces = futures_util::stream::unfold(Arc::clone(&body), async |body| {
+        let piece = body.lock().await.next().await?;
+        Some((piece, body))
+    });
+    let response = next.run(Request::from_parts(parts, Body::from_stream(pieces))).await;
+    if response.status().is_client_error() {
+        let (mut body, mut left) = (body.lock().await, MAX_DRAINED);
+        while let Ok(Some(Ok(piece))) = tokio::time::timeout(DRAIN_PATIENCE, body.next()).await {
+            match left.checked_sub(piece.len()) {
+                Some(less) => left = less,
+                None => break,
+            }
+        }
+    }
+    response
+}
+
+/// The answer where the code has a defect.
+#[expect(clippy::needless_pass_by_value, reason = "the layer that catches panics passes it so")]
+pub(super) fn answer_panic(panic: Box<dyn Any + Send>) -> Response {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no text");
+    tracing::error!("a request panicked: {text}");
+    let detail = "the server failed; its log says why, under this request's id";
+    Problem::new(Code::Internal, detail).into_response()
+}
+
+/// The caller's id if it is short and printable, or a new one.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let sent = headers
+        .get(REQUEST_ID)
+        .filter(|sent| (1..=128).contains(&sent.len()) && sent.as_bytes().iter().all(u8::is_ascii_graphic));
+    sent.cloned().unwrap_or_else(new_request_id)
+}
+
+fn new_request_id() -> HeaderValue {
+    let mut random = [0; 16];
+    let filled = getrandom::fill(&mut random).is_ok();
+    let id = filled.then(|| format!("{:032x}", u128::from_be_bytes(random)));
+    let id = id.and_then(|id| HeaderValue::from_str(&id).ok());
+    id.unwrap_or_else(|| HeaderValue::from_static("none"))
+}
+
+/// A caller may invent methods; a measurement may not have as many labels.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::OPTIONS => "OPTIONS",
+        _ => "OTHER",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_a_panic_with_a_problem_that_does_not_repeat_it() {
+        let response = answer_panic(Box::new("index out of bounds"));
+        assert_eq!(response.status(), 500);
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
+    }
+
+    #[test]
+    fn keeps_a_request_id_that_can_be_logged_and_makes_one_otherwise() {
+        let id = |sent: &'static str| {
+            request_id(&HeaderMap::from_iter([(REQUEST_ID, HeaderValue::from_static(sent))]))
+        };
+        assert_eq!(id("abc-123"), "abc-123");
+        for bad in ["", "a b", "\t"] {
+            assert_eq!(id(bad).len(), 32, "{bad:?}");
+        }
+        assert_ne!(request_id(&HeaderMap::new()), request_id(&HeaderMap::new()));
+    }
+}

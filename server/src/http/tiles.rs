@@ -1,0 +1,86 @@
+//! A log as static files: the checkpoint, tiles and entry bundles.
+//!
+//! Implements C2SP tlog-tiles. What is served lies within the published tree; nothing is pruned.
+
+use std::sync::Arc;
+
+use attestlog_core::{TILE_WIDTH, TileId, TilePath};
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::problem::{Code, Problem, ProblemBody};
+use super::request::{LogPath, OpenLog, PathParts};
+use super::{App, FRESH, IMMUTABLE, Incompressible, TEXT};
+use crate::prover;
+
+pub(super) fn router() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(checkpoint)).routes(routes!(tile))
+}
+
+/// The newest checkpoint
+///
+/// A signed note of C2SP tlog-checkpoint.
+#[utoipa::path(
+    get, path = "/logs/{log}/checkpoint", tag = "tiles", params(LogPath),
+    responses(
+        (status = 200, description = "the signed note", body = String, content_type = "text/plain; charset=utf-8"),
+        (status = "default", description = "a problem", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+async fn checkpoint(State(app): State<Arc<App>>, OpenLog(log): OpenLog) -> Result<Response, Problem> {
+    let newest = app.service.publisher.checkpoint(&log).await?;
+    let headers = [(header::CONTENT_TYPE, TEXT), (header::CACHE_CONTROL, FRESH)];
+    Ok((headers, newest.note.clone()).into_response())
+}
+
+/// A tile, or an entry bundle
+///
+/// `{L}/{N}[.p/{W}]` and `entries/{N}[.p/{W}]` of C2SP tlog-tiles, such as `0/x001/234` and `entries/000.p/7`.
+#[utoipa::path(
+    get, path = "/logs/{log}/tile/{*path}", tag = "tiles",
+    params(LogPath, ("path" = String, Path, description = "the path below tile/; it contains slashes")),
+    responses(
+        (status = 200, description = "the hashes, or the entries with their lengths", body = [u8],
+         content_type = "application/octet-stream"),
+        (status = "default", description = "a problem", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+async fn tile(
+    State(app): State<Arc<App>>,
+    OpenLog(log): OpenLog,
+    path: PathParts,
+) -> Result<Response, Problem> {
+    let path = TilePath::parse(&format!("tile/{}", path.get("path")?))
+        .map_err(|error| Problem::new(Code::MalformedTilePath, error.to_string()))?;
+    let (tile, width) = match path {
+        TilePath::Hashes { tile, width } => (tile, width),
+        TilePath::Entries { index, width } => (TileId { level: 0, index }, width),
+    };
+    let covers = |size| tile.width(size) >= width;
+    let published = app.service.publisher.checkpoint_where(&log, covers).await?;
+    if !covers(published.checkpoint.size()) {
+        return Err(no_such_tile());
+    }
+    let store = &*app.service.store;
+    let headers = [(header::CONTENT_TYPE, "application/octet-stream"), (header::CACHE_CONTROL, IMMUTABLE)];
+    match path {
+        TilePath::Hashes { .. } => {
+            let bytes = prover::tile(store, log.id, tile, width).await?.ok_or_else(no_such_tile)?;
+            let mut response = (headers, bytes).into_response();
+            response.extensions_mut().insert(Incompressible);
+            Ok(response)
+        }
+        TilePath::Entries { index, .. } => {
+            let bytes = prover::entry_bundle(store, log.id, index, width).await?.ok_or_else(no_such_tile)?;
+            Ok((headers, bytes).into_response())
+        }
+    }
+}
+
+fn no_such_tile() -> Problem {
+    let detail = format!("the published tree has not that many of the {TILE_WIDTH} there");
+    Problem::new(Code::NoSuchTile, detail)
+}

@@ -1,0 +1,239 @@
+//! The transaction that processes a batch.
+
+use std::collections::{HashMap, HashSet};
+
+use async_trait::async_trait;
+use attestlog_core::{Hash, LeafIndex, format_tile};
+use futures_util::TryStreamExt;
+use sqlx::sqlite::SqliteConnection;
+use tokio::sync::OwnedMutexGuard;
+
+use super::super::{Batch, LogId, MAX_READ_BYTES, ProcessedEntry, StoreError, Tree, TreeChange};
+use super::connection::{WriteTransaction, column, failed, number, portions, stored, with_rows};
+use super::read::{json, parse_tree};
+
+#[derive(Debug)]
+pub(super) struct SqliteBatch {
+    transaction: WriteTransaction,
+    _only: OwnedMutexGuard<()>,
+}
+
+impl SqliteBatch {
+    pub(super) const fn new(transaction: WriteTransaction, only: OwnedMutexGuard<()>) -> Self {
+        Self { transaction, _only: only }
+    }
+}
+
+#[async_trait]
+impl Batch for SqliteBatch {
+    async fn entries_beyond_trees(&mut self, limit: u32) -> Result<Vec<ProcessedEntry>, StoreError> {
+        entries_in_no_tree(self.transaction.connection()?, limit).await
+    }
+
+    async fn process_next_batch(
+        &mut self,
+        max_rows: u32,
+        _look_at_everything: bool,
+    ) -> Result<Vec<ProcessedEntry>, StoreError> {
+        let connection = self.transaction.connection()?;
+        let waiting = next_waiting(connection, max_rows).await?;
+        let moves = give_indexes(connection, waiting).await?;
+        move_rows(connection, &moves).await?;
+        Ok(moves.into_iter().map(|(_, entry)| entry).collect())
+    }
+
+    async fn trees(&mut self, logs: &[LogId]) -> Result<Vec<Tree>, StoreError> {
+        let rows = sqlx::query(
+            "select log_id, size, edge, signed_size from tree where log_id in (select value from json_each(?))
+             order by log_id",
+        );
+        let rows = rows.bind(json(logs.iter().map(|log| log.0.to_string())));
+        let rows = rows.fetch_all(self.transaction.connection()?).await.map_err(failed)?;
+        rows.iter().map(parse_tree).collect()
+    }
+
+    async fn unsigned_trees(&mut self, limit: u32) -> Result<Vec<Tree>, StoreError> {
+        let rows = sqlx::query(
+            "select log_id, size, edge, signed_size from tree where signed_size < size order by log_id limit ?",
+        );
+        let rows = rows.bind(i64::from(limit)).fetch_all(self.transaction.connection()?);
+        rows.await.map_err(failed)?.iter().map(parse_tree).collect()
+    }
+
+    async fn write(&mut self, changes: &[TreeChange]) -> Result<(), StoreError> {
+        let connection = self.transaction.connection()?;
+        for portion in portions(changes) {
+            update_trees(connection, portion).await?;
+        }
+        insert_tiles(connection, changes).await?;
+        insert_checkpoints(connection, changes).await
+    }
+
+    async fn commit(self: Box<Self>) -> Result<(), StoreError> {
+        self.transaction.commit().await
+    }
+}
+
+/// Rows that an earlier batch moved and no tree has: there are none unless someone moved them by hand.
+async fn entries_in_no_tree(
+    connection: &mut SqliteConnection,
+    limit: u32,
+) -> Result<Vec<ProcessedEntry>, StoreError> {
+    let rows = sqlx::query(
+        "select p.log_id, p.id, p.data, p.leaf_hash
+         from tree t cross join processed_log p on p.log_id = t.log_id and p.id >= t.size
+         order by p.log_id, p.id limit ?",
+    );
+    let rows = rows.bind(i64::from(limit)).fetch_all(connection).await.map_err(failed)?;
+    let entry = |row| {
+        let leaf_hash = Hash::from_slice(column(row, 3)?)
+            .ok_or_else(|| StoreError::Damaged("a leaf hash has not 32 bytes".to_owned()))?;
+        Ok(ProcessedEntry {
+            log: LogId(column(row, 0)?),
+            index: LeafIndex(number(column(row, 1)?)?),
+            data: column(row, 2)?,
+            leaf_hash: Some(leaf_hash),
+        })
+    };
+    rows.iter().map(entry).collect()
+}
+
+/// A row of `append_only_log`.
+struct Waiting {
+    id: i64,
+    log: LogId,
+    data: Vec<u8>,
+}
+
+/// The next rows in their order, at most `max_rows` and, but for the first, [`MAX_READ_BYTES`].
+async fn next_waiting(connection: &mut SqliteConnection, max_rows: u32) -> Result<Vec<Waiting>, StoreError> {
+    let rows = sqlx::query("select id, log_id, data from append_only_log order by id limit ?");
+    let mut rows = rows.bind(i64::from(max_rows)).fetch(connection);
+    let (mut waiting, mut bytes) = (Vec::new(), 0_usize);
+    while let Some(row) = rows.try_next().await.map_err(failed)? {
+        let data: Vec<u8> = column(&row, 2)?;
+        bytes = bytes.saturating_add(data.len());
+        if bytes > MAX_READ_BYTES && !waiting.is_empty() {
+            break;
+        }
+        waiting.push(Waiting { id: column(&row, 0)?, log: LogId(column(&row, 1)?), data });
+    }
+    Ok(waiting)
+}
+
+/// Gives each row the next index of its log, and orders them by log and index; with each its id.
+async fn give_indexes(
+    connection: &mut SqliteConnection,
+    mut waiting: Vec<Waiting>,
+) -> Result<Vec<(i64, ProcessedEntry)>, StoreError> {
+    let logs: HashSet<LogId> = waiting.iter().map(|row| row.log).collect();
+    let rows = sqlx::query(
+        "select value, coalesce((select max(id) from processed_log where log_id = value) + 1, 0) from json_each(?)",
+    );
+    let rows = rows.bind(json(logs.iter().map(|log| log.0.to_string())));
+    let mut next = HashMap::with_capacity(logs.len());
+    for row in rows.fetch_all(connection).await.map_err(failed)? {
+        next.insert(LogId(column(&row, 0)?), number(column(&row, 1)?)?);
+    }
+    waiting.sort_unstable_by_key(|row| (row.log, row.id));
+    let moves = waiting.into_iter().map(|Waiting { id, log, data }| {
+        let next = next.entry(log).or_default();
+        let index = LeafIndex(*next);
+        *next = next.saturating_add(1);
+        (id, ProcessedEntry { log, index, leaf_hash: Some(Hash::leaf(&data)), data })
+    });
+    Ok(moves.collect())
+}
+
+async fn move_rows(
+    connection: &mut SqliteConnection,
+    moves: &[(i64, ProcessedEntry)],
+) -> Result<(), StoreError> {
+    let Some(last) = moves.iter().map(|(id, _)| *id).max() else { return Ok(()) };
+    let mut moved = 0;
+    for portion in portions(moves) {
+        let sql = with_rows(
+            "with given (source_id, log_id, id, leaf_hash) as (",
+            4,
+            portion.len(),
+            ") insert into processed_log (log_id, id, source_id, appended_at, leaf_hash, data)
+               select given.log_id, given.id, source_id, appended_at, leaf_hash, data
+               from given cross join append_only_log s on s.id = source_id",
+        );
+        let mut query = sqlx::query(sql);
+        for (id, entry) in portion {
+            let leaf_hash = entry.leaf_hash.map(|hash| hash.0.to_vec());
+            query = query.bind(id).bind(entry.log.0).bind(stored(entry.index.0)).bind(leaf_hash);
+        }
+        moved += query.execute(&mut *connection).await.map_err(failed)?.rows_affected();
+    }
+    // These are the rows up to the last id, all of them: nobody else has written since they were read.
+    let deleted = sqlx::query("delete from append_only_log where id <= ?").bind(last).execute(connection);
+    let deleted = deleted.await.map_err(failed)?.rows_affected();
+    if moved == deleted {
+        return Ok(());
+    }
+    Err(StoreError::Damaged(format!("{moved} rows were moved to processed_log and {deleted} deleted")))
+}
+
+async fn update_trees(connection: &mut SqliteConnection, changes: &[TreeChange]) -> Result<(), StoreError> {
+    let sql = with_rows(
+        "with changed (log_id, old_size, size, edge, is_signed) as (",
+        5,
+        changes.len(),
+        ") update tree set size = changed.size, edge = changed.edge,
+                           signed_size = iif(is_signed, changed.size, signed_size)
+           from changed where tree.log_id = changed.log_id and tree.size = old_size
+           returning log_id",
+    );
+    let mut query = sqlx::query(sql);
+    for change in changes {
+        query = query
+            .bind(change.log.0)
+            .bind(stored(change.old_size.0))
+            .bind(stored(change.edge.size().0))
+            .bind(change.edge.format())
+            .bind(change.checkpoint.is_some());
+    }
+    let mut written = HashSet::with_capacity(changes.len());
+    for row in query.fetch_all(connection).await.map_err(failed)? {
+        written.insert(LogId(column(&row, 0)?));
+    }
+    let moved = changes.iter().find(|change| !written.contains(&change.log));
+    moved.map_or(Ok(()), |change| Err(StoreError::TreeMoved(change.log)))
+}
+
+async fn insert_tiles(connection: &mut SqliteConnection, changes: &[TreeChange]) -> Result<(), StoreError> {
+    let tiles = changes.iter().flat_map(|change| change.full_tiles.iter().map(|tile| (change.log, tile)));
+    let tiles: Vec<_> = tiles.collect();
+    for portion in portions(&tiles) {
+        let sql = with_rows("insert into tile (log_id, level, \"index\", hashes)", 4, portion.len(), "");
+        let mut query = sqlx::query(sql);
+        for (log, tile) in portion {
+            query = query
+                .bind(log.0)
+                .bind(i64::from(tile.id.level))
+                .bind(stored(tile.id.index))
+                .bind(format_tile(&tile.hashes));
+        }
+        query.execute(&mut *connection).await.map_err(failed)?;
+    }
+    Ok(())
+}
+
+async fn insert_checkpoints(
+    connection: &mut SqliteConnection,
+    changes: &[TreeChange],
+) -> Result<(), StoreError> {
+    let signed = changes.iter().filter_map(|change| Some((change, change.checkpoint.as_deref()?)));
+    let signed: Vec<_> = signed.collect();
+    for portion in portions(&signed) {
+        let sql = with_rows("insert into checkpoint (log_id, size, note)", 3, portion.len(), "");
+        let mut query = sqlx::query(sql);
+        for (change, note) in portion {
+            query = query.bind(change.log.0).bind(stored(change.edge.size().0)).bind(*note);
+        }
+        query.execute(&mut *connection).await.map_err(failed)?;
+    }
+    Ok(())
+}

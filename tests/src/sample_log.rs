@@ -63,7 +63,7 @@ pub fn sequencer(store: Arc<dyn Store>, folder: &Path) -> Sequencer {
     let heads = PublishedHeads::open(&folder.join("published-heads")).expect("a record of heads");
     let publisher = Arc::new(Publisher::new(store.clone(), heads));
     let pace = Pace { batch_size: 100_000, ..Pace::default() };
-    Sequencer::new(store, publisher, Keyring::new(secret()), pace)
+    Sequencer::new(store, publisher, Keyring::new(secret().into()), pace)
 }
 
 #[expect(clippy::expect_used, reason = "a test that cannot begin has failed")]

@@ -117,6 +117,7 @@ impl Append {
             }
             _ => None,
         };
+        target.close().await;
         self.report(&stored, covered, seconds)
     }
 

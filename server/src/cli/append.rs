@@ -285,6 +285,13 @@ impl Target {
         }
     }
 
+    /// Lets the embedded store put everything into its one file.
+    async fn close(&self) {
+        if let Self::Store { store, .. } = self {
+            store.close().await;
+        }
+    }
+
     async fn covering(
         &mut self,
         first: Ticket,

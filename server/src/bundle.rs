@@ -117,7 +117,9 @@ mod tests {
 
     #[test]
     fn a_line_gives_back_the_exact_bytes() {
-        for entry in [&b"{\"a\":\"\\u0000\"}"[..], b"\0", b"\xff\xfe", "\u{2028}\r\n\"".as_bytes(), b"\xed\xa0\x80"] {
+        for entry in
+            [&b"{\"a\":\"\\u0000\"}"[..], b"\0", b"\xff\xfe", "\u{2028}\r\n\"".as_bytes(), b"\xed\xa0\x80"]
+        {
             let line = serde_json::to_string(&EntryLine::new(7, entry)).unwrap();
             assert!(!line.contains('\n'));
             let parsed: EntryLine<'_> = serde_json::from_str(&line).unwrap();

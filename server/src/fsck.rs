@@ -1,9 +1,9 @@
 //! Checks a whole log as it is stored: every entry, leaf hash, tile and checkpoint, in parallel and in bounded memory.
 //!
 //! A chunk is the 65,536 entries below one tile of level 1. First the roots of all chunks are read and settled against
-//! the newest checkpoint ([`roots`]); then workers take one chunk after the other, read it ([`chunk`]), find who is
-//! wrong where entries and tiles disagree ([`blame`]), and check the checkpoints whose size lies in it
-//! ([`checkpoints`]). It reads the tree once and checks up to its size, so a server may be running. It repairs nothing.
+//! the newest checkpoint (`roots`); then workers take one chunk after the other, read it (`chunk`), find who is
+//! wrong where entries and tiles disagree (`blame`), and check the checkpoints whose size lies in it
+//! (`checkpoints`). It reads the tree once and checks up to its size, so a server may be running. It repairs nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -103,15 +103,15 @@ pub async fn check(
     progress: Progress,
 ) -> Result<Report, FsckError> {
     let began = Instant::now();
-    let key = VerifierKey::parse(&log.vkey)
-        .map_err(|error| FsckError::Key { log: log.name.clone(), error })?;
+    let key =
+        VerifierKey::parse(&log.vkey).map_err(|error| FsckError::Key { log: log.name.clone(), error })?;
     let findings = Findings::up_to(options.findings);
     // Before the tree, so that a checkpoint beyond the tree is not one that was signed meanwhile.
     let newest = store.checkpoint(log.id).await?;
     let tree = match store.tree(log.id).await {
         Err(StoreError::Damaged(reason)) => {
             findings.add(Finding::checkpoint(What::TreeUnreadable { reason }));
-            return Ok(unread_report(log, findings, began));
+            return Ok(unread_report(log, &findings, began));
         }
         tree => tree?.ok_or_else(|| FsckError::NoTree(log.name.clone()))?,
     };
@@ -137,7 +137,7 @@ pub async fn check(
     checkpoints::check_empty_tree(&context).await?;
     check_chunks(&context, &roots, anchor, options.workers.max(1)).await?;
     let entries_beyond_tree = context.beyond_tree().await?;
-    context.report(signed_size, entries_beyond_tree, began)
+    Ok(context.report(signed_size, entries_beyond_tree, began))
 }
 
 async fn check_chunks(
@@ -236,30 +236,27 @@ impl Context {
         Ok(indexes.len() as u64)
     }
 
-    fn report(self: Arc<Self>, signed: TreeSize, beyond: u64, began: Instant) -> Result<Report, FsckError> {
-        // The workers have ended, and their shares of this with them.
-        let context = Arc::into_inner(self).ok_or(FsckError::Cancelled)?;
-        let (size, counted) = (context.size(), |count: AtomicU64| count.into_inner());
-        let (findings_total, findings) = context.findings.finish();
-        Ok(Report {
-            log: context.log.name,
-            origin: context.log.origin,
-            size,
+    fn report(&self, signed: TreeSize, beyond: u64, began: Instant) -> Report {
+        let (findings_total, findings) = self.findings.finish();
+        Report {
+            log: self.log.name.clone(),
+            origin: self.log.origin.clone(),
+            size: self.size(),
             signed_size: signed.0,
-            entries: context.progress.done(),
-            bytes: counted(context.bytes),
-            tiles: counted(context.tiles),
-            checkpoints: counted(context.checkpoints),
+            entries: self.progress.done(),
+            bytes: self.bytes.load(Ordering::Relaxed),
+            tiles: self.tiles.load(Ordering::Relaxed),
+            checkpoints: self.checkpoints.load(Ordering::Relaxed),
             entries_beyond_tree: beyond,
             seconds: began.elapsed().as_secs_f64(),
             findings_total,
             findings,
-        })
+        }
     }
 }
 
 /// The report on a log of which nothing could be read.
-fn unread_report(log: &Log, findings: Findings, began: Instant) -> Report {
+fn unread_report(log: &Log, findings: &Findings, began: Instant) -> Report {
     let (findings_total, findings) = findings.finish();
     Report {
         log: log.name.clone(),

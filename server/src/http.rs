@@ -88,6 +88,7 @@ pub fn app(service: Arc<Service>, metrics: PrometheusHandle) -> Router {
         .method_not_allowed_fallback(no_method)
         .with_state(Arc::new(app))
         .layer(from_fn(observe::limit_reads))
+        .layer(from_fn(observe::drain_refused))
         .layer(CompressionLayer::new().no_br().no_deflate().compress_when(WorthCompressing))
         .layer(cors())
         .layer(CatchPanicLayer::custom(observe::answer_panic))

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
@@ -25,6 +26,15 @@ pub struct Settings {
     pub max_backlog: u32,
     /// What an append over HTTP must bring; `None` takes appends from anyone who can connect.
     pub append_token: Option<AppendToken>,
+    /// How long an append may wait for the checkpoint that covers it.
+    pub wait: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let wait = Duration::from_secs(60);
+        Self { pace: Pace::default(), max_backlog: 100_000, append_token: None, wait }
+    }
 }
 
 /// The bearer token of appends, kept as its hash.
@@ -80,6 +90,8 @@ pub struct Service {
     pub secret: Arc<Secret>,
     /// What an append must bring.
     pub append_token: Option<AppendToken>,
+    /// How long an append may wait for the checkpoint that covers it.
+    pub wait: Duration,
     logs: RwLock<HashMap<String, Arc<Log>>>,
 }
 
@@ -100,6 +112,7 @@ impl Service {
             appender: Appender::start(&store, settings.max_backlog, stop),
             waiter: Waiter::start(&store, &publisher, stepped, stop.clone()),
             append_token: settings.append_token,
+            wait: settings.wait,
             logs: RwLock::default(),
             secret,
             publisher,

@@ -8,3 +8,4 @@ pub mod log;
 pub mod reference;
 pub mod sample_log;
 pub mod sequencing;
+pub mod server;

@@ -1,4 +1,5 @@
 //! A log on the embedded store, of any size, with checkpoints where a test wants them, and a way to damage it.
+#![expect(clippy::expect_used, clippy::missing_panics_doc, reason = "a test that cannot begin has failed")]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -41,37 +42,27 @@ pub fn entry(index: u64) -> Vec<u8> {
 
 /// The secret of every sample log.
 #[must_use]
-#[expect(clippy::expect_used, reason = "the text is a constant")]
 pub fn secret() -> Secret {
     Secret::parse(SECRET, "the sample secret").expect("a secret")
 }
 
 /// The key that signs for every sample log.
 #[must_use]
-#[expect(clippy::expect_used, reason = "the origin is a constant")]
 pub fn key() -> SigningKey {
     secret().signing_key(ORIGIN).expect("a key")
 }
 
 /// What extends sample logs; each batch takes all entries that 16 MB can hold. The published heads go to `folder`.
-///
-/// # Panics
-/// If they cannot be recorded there.
 #[must_use]
-#[expect(clippy::expect_used, reason = "a test that cannot begin has failed")]
 pub fn sequencer(store: Arc<dyn Store>, folder: &Path) -> Sequencer {
     let heads = PublishedHeads::open(&folder.join("published-heads")).expect("a record of heads");
     let publisher = Arc::new(Publisher::new(store.clone(), heads));
     let pace = Pace { batch_size: 100_000, ..Pace::default() };
-    Sequencer::new(store, publisher, Keyring::new(secret().into()), pace)
+    Sequencer::new(store, publisher, Keyring::new(Arc::new(secret())), pace)
 }
 
-#[expect(clippy::expect_used, reason = "a test that cannot begin has failed")]
 impl SampleLog {
     /// A log without entries.
-    ///
-    /// # Panics
-    /// If it cannot be made, as everything here.
     pub async fn empty() -> Self {
         let folder = TempDir::with_prefix("attestlog-").expect("a temporary folder");
         let store = SqliteStore::open(&file(folder.path())).await.expect("the store opens");

@@ -74,6 +74,7 @@ fn grow(log: LogId, mut edge: RightEdge, entries: &[&ProcessedEntry]) -> TreeCha
         assert_eq!(LeafIndex(edge.size().0), entry.index, "the next entry of log {}", log.0);
         edge.append(attestlog_core::Hash::leaf(&entry.data), &mut full_tiles);
     }
-    let checkpoint = Some(format!("{} entries", edge.size()).into_bytes()).filter(|_| edge.size() > TreeSize(0));
+    let checkpoint =
+        Some(format!("{} entries", edge.size()).into_bytes()).filter(|_| edge.size() > TreeSize(0));
     TreeChange { log, old_size, edge, full_tiles, checkpoint }
 }

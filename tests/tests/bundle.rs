@@ -1,4 +1,5 @@
 //! Bundles prove what they hold, and nothing that was changed in them afterwards.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::io::{Read, Write};
 use std::ops::Range;
@@ -91,7 +92,11 @@ fn verify_bytes(bytes: &[u8]) -> Result<BundleReport, BundleError> {
 }
 
 /// Verifies the bundle with one member replaced.
-fn verify_with(path: &Path, name: &str, change: impl Fn(Vec<u8>) -> Vec<u8>) -> Result<BundleReport, BundleError> {
+fn verify_with(
+    path: &Path,
+    name: &str,
+    change: impl Fn(Vec<u8>) -> Vec<u8>,
+) -> Result<BundleReport, BundleError> {
     let mut all = members(path);
     let (_, _, bytes) = all.iter_mut().find(|(found, ..)| found == name.as_bytes()).unwrap();
     *bytes = change(std::mem::take(bytes));
@@ -148,8 +153,7 @@ async fn a_part_of_a_log_is_proven_by_receipts() {
     let sample = SampleLog::with_checkpoints(&[300, 1_100]).await;
     for indexes in [0..1, 0..1_099, 1..1_100, 255..257, 200..600, 1_024..1_100, 1_099..1_100] {
         for name in ["bundle.tar", "bundle.tgz"] {
-            let (manifest, path) =
-                try_export(&sample, name, Some(indexes.clone()), false).await.unwrap();
+            let (manifest, path) = try_export(&sample, name, Some(indexes.clone()), false).await.unwrap();
             assert_eq!((manifest.proof, manifest.first_index), (Proof::Receipts, indexes.start));
             let report = verify_bundle(&path, &policy()).unwrap();
             let count = indexes.end - indexes.start;
@@ -172,10 +176,14 @@ async fn a_receipt_can_be_taken_out_of_a_bundle() {
 #[tokio::test(flavor = "multi_thread")]
 async fn entries_come_back_byte_for_byte() {
     let mut sample = SampleLog::empty().await;
-    let entries = [&b"\0"[..], b"\xff\xfe\n", b"a\nb\r\n", "\u{2028}\"\\".as_bytes(), &[0; 65_535], &[0xff; 65_535]];
+    let entries =
+        [&b"\0"[..], b"\xff\xfe\n", b"a\nb\r\n", "\u{2028}\"\\".as_bytes(), &[0; 65_535], &[0xff; 65_535]];
     sample.append(entries.iter().map(|entry| entry.to_vec())).await;
     let path = exported(&sample, None, true).await;
-    assert_eq!(verify_bundle(&path, &policy()).unwrap().bytes, entries.iter().map(|e| e.len() as u64).sum::<u64>());
+    assert_eq!(
+        verify_bundle(&path, &policy()).unwrap().bytes,
+        entries.iter().map(|e| e.len() as u64).sum::<u64>()
+    );
     let lines = String::from_utf8(member(&path, "entries.ndjson")).unwrap();
     for (line, entry) in lines.lines().zip(entries) {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
@@ -229,7 +237,10 @@ async fn a_changed_entry_is_not_proven() {
     assert_not_proven(verify_with(&part, "entries.ndjson", change), Some(8), VerifyError::RootMismatch);
     let swap = |bytes| {
         let text = String::from_utf8(bytes).unwrap();
-        text.replace("number\\\":8}", "#").replace("number\\\":9}", "number\\\":8}").replace('#', "number\\\":9}").into_bytes()
+        text.replace("number\\\":8}", "#")
+            .replace("number\\\":9}", "number\\\":8}")
+            .replace('#', "number\\\":9}")
+            .into_bytes()
     };
     assert_not_proven(verify_with(&part, "entries.ndjson", swap), Some(8), VerifyError::RootMismatch);
 }
@@ -287,7 +298,10 @@ async fn the_checkpoint_must_be_the_logs_own() {
     assert_not_proven(rooted, None, VerifyError::BadSignature);
     let resized = verify_with(&path, "checkpoint", |bytes| replace(bytes, "\n300\n", "\n299\n"));
     assert_not_proven(resized, None, VerifyError::BadSignature);
-    assert_malformed(verify_with(&path, "checkpoint", |bytes| replace(bytes, "\n300\n", "\n0300\n")), "checkpoint");
+    assert_malformed(
+        verify_with(&path, "checkpoint", |bytes| replace(bytes, "\n300\n", "\n0300\n")),
+        "checkpoint",
+    );
     // Signed by the log, and for another tree than the entries are.
     let other = Checkpoint::sign(&key(), attestlog_core::TreeSize(300), Hash([9; 32])).unwrap().format();
     let other = verify_with(&path, "checkpoint", |_| other.clone().into_bytes());
@@ -355,7 +369,10 @@ async fn lines_that_are_not_the_manifests_entries_are_malformed() {
         ("\"}\n", "\"}"),
         ("\"}\n", "\"}\nx"),
     ] {
-        assert_malformed(verify_with(&path, "entries.ndjson", |bytes| replace(bytes, old, new)), "entries.ndjson");
+        assert_malformed(
+            verify_with(&path, "entries.ndjson", |bytes| replace(bytes, old, new)),
+            "entries.ndjson",
+        );
     }
     let with = |change: fn(&mut Vec<u8>)| {
         verify_with(&path, "entries.ndjson", move |mut bytes| {
@@ -375,7 +392,9 @@ async fn an_archive_has_the_members_of_a_bundle_in_their_order_and_nothing_else(
     let good = members(&exported(&sample, Some(5..8), false).await);
     assert!(verify_bytes(&archive(&good)).is_ok());
     for place in 0..=good.len() {
-        let name = good.get(place).map_or("the archive".to_owned(), |(name, ..)| String::from_utf8(name.clone()).unwrap());
+        let name = good
+            .get(place)
+            .map_or("the archive".to_owned(), |(name, ..)| String::from_utf8(name.clone()).unwrap());
         let link = (b"link".to_vec(), EntryType::Symlink, vec![]);
         let outside = (b"../../etc/cron.d/x".to_vec(), EntryType::Regular, b"x".to_vec());
         let folder = (b"receipts/".to_vec(), EntryType::Directory, vec![]);

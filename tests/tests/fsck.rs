@@ -1,4 +1,5 @@
 //! fsck finds each kind of damage, at the right index, and nothing where there is none.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::sync::Arc;
 
@@ -254,10 +255,7 @@ async fn finds_a_history_that_was_rewritten_throughout() {
         rewritten.append(sizes.map(changed)).await;
     }
     for (read, write) in [
-        (
-            "select note from checkpoint where size = 1000",
-            "update checkpoint set note = ? where size = 1000",
-        ),
+        ("select note from checkpoint where size = 1000", "update checkpoint set note = ? where size = 1000"),
         (
             "select note from checkpoint where size = 66100",
             "update checkpoint set note = ? where size = 66100",
@@ -284,8 +282,7 @@ async fn finds_a_history_that_was_rewritten_throughout() {
     ] {
         rewritten.damage(write, &[&original.blob(read).await]).await;
     }
-    let expected =
-        [1_000, 65_536, 65_700, SIZE].map(|size| at(100, What::CheckpointRootWrong { size }));
+    let expected = [1_000, 65_536, 65_700, SIZE].map(|size| at(100, What::CheckpointRootWrong { size }));
     assert_eq!(findings(&rewritten).await, expected);
 }
 
@@ -424,8 +421,7 @@ async fn a_log_that_grows_meanwhile_is_clean() {
         Arc::new(sample)
     });
     while !growing.is_finished() {
-        let report =
-            check(store.clone(), &log, Options::default(), Progress::default()).await.unwrap();
+        let report = check(store.clone(), &log, Options::default(), Progress::default()).await.unwrap();
         assert_eq!(report.findings, [], "at {}", report.size);
     }
     growing.await.unwrap();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use attestlog_server::deployment::{Deployment, Signing};
 use attestlog_server::published::PublishedHeads;
 use attestlog_server::publisher::Publisher;
-use attestlog_server::sequencer::{Pace, Sequencer, Step};
+use attestlog_server::sequencer::{Pace, Step};
 use attestlog_server::store::{Appended, Log, LogId, NewEntry, Store};
 use attestlog_tests::faulty::{Call, Failure, FaultyStore};
 use attestlog_tests::log::{TestLog, append, entry};

@@ -206,8 +206,7 @@ impl Export<'_> {
             let width = TILE_WIDTH as u64;
             let end = ((first / width + 1).saturating_mul(width)).min(self.indexes.end);
             let indexes: Vec<LeafIndex> = (first..end).map(LeafIndex).collect();
-            let proofs =
-                prover::inclusions(self.store, self.log, &indexes, self.checkpoint.size()).await?;
+            let proofs = prover::inclusions(self.store, self.log, &indexes, self.checkpoint.size()).await?;
             for (index, proof) in (first..end).zip(proofs) {
                 let mut leaf = [0; Hash::LEN];
                 io::Read::read_exact(&mut leaves, &mut leaf).map_err(io_error)?;

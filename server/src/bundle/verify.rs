@@ -118,7 +118,6 @@ pub fn verify_bundle(path: &Path, policy: &Policy) -> Result<BundleReport, Bundl
         }
     };
     members.end()?;
-    drop(members);
     check_padding(archive.into_inner())?;
     let Manifest { origin, tree_size, first_index, count, proof, .. } = manifest;
     Ok(BundleReport { origin, tree_size, first_index, count, bytes, proof })
@@ -126,8 +125,7 @@ pub fn verify_bundle(path: &Path, policy: &Policy) -> Result<BundleReport, Bundl
 
 fn read_manifest(members: &mut Members<'_>) -> Result<Manifest, BundleError> {
     let text = members.text(MANIFEST)?;
-    let manifest: Manifest =
-        serde_json::from_slice(&text).map_err(|error| malformed(MANIFEST, error))?;
+    let manifest: Manifest = serde_json::from_slice(&text).map_err(|error| malformed(MANIFEST, error))?;
     let Manifest { tree_size, first_index, count, proof, .. } = &manifest;
     let end = first_index.checked_add(*count).filter(|end| end <= tree_size);
     let is_complete = (*first_index, *count) == (0, *tree_size);
@@ -149,8 +147,7 @@ fn read_checkpoint(
     let note = members.text(CHECKPOINT)?;
     let signed = SignedCheckpoint::parse(&note).map_err(|error| malformed(CHECKPOINT, error))?;
     let vkey = VerifierKey::parse(&manifest.vkey).map_err(|error| malformed(MANIFEST, error))?;
-    let checkpoint =
-        signed.open_with(policy).map_err(|error| BundleError::of(CHECKPOINT, None, error))?;
+    let checkpoint = signed.open_with(policy).map_err(|error| BundleError::of(CHECKPOINT, None, error))?;
     // The policy may know several logs: the checkpoint is by the one that the manifest names.
     let fits = checkpoint.origin() == manifest.origin && checkpoint.size().0 == manifest.tree_size;
     if !fits || vkey.name() != manifest.origin || !policy.logs().any(|key| *key == vkey) {
@@ -309,7 +306,8 @@ impl<R: Read> Lines<R> {
         reader.read_until(b'\n', &mut self.line).map_err(|error| unreadable(ENTRIES, error))?;
         let index = self.next;
         let at = |reason: &dyn std::fmt::Display| malformed(ENTRIES, format!("entry {index}: {reason}"));
-        let line = self.line.strip_suffix(b"\n").ok_or_else(|| at(&"its line is missing, cut off or too long"))?;
+        let line =
+            self.line.strip_suffix(b"\n").ok_or_else(|| at(&"its line is missing, cut off or too long"))?;
         let line: EntryLine<'_> = serde_json::from_slice(line).map_err(|error| at(&error))?;
         if line.index != index {
             return Err(at(&format!("the index {} stands in its place", line.index)));

@@ -93,6 +93,7 @@ impl Serve {
             pace: Pace { interval, batch_size, head_interval },
             max_backlog: self.max_backlog,
             append_token: token,
+            ..Settings::default()
         })
     }
 

@@ -12,6 +12,9 @@ use super::chunk::Chunk;
 use super::finding::{Finding, What};
 use super::roots::{CHUNK, ChunkRoots};
 
+/// The differences between a tile and its entries up to which each is tried for itself: 256 combinations.
+const MOST_MIXED: usize = 8;
+
 /// Compares everything in a chunk, and adds what is wrong to the findings.
 pub(super) fn settle(
     context: &Context,
@@ -58,7 +61,9 @@ impl Blame<'_> {
         }
         let right = right.unwrap_or(&majority).clone();
         let id = TileId { level: 1, index: self.chunk.start / CHUNK };
-        for (position, _) in stored.iter().zip(&right).enumerate().filter(|(_, (stored, right))| stored != right) {
+        for (position, _) in
+            stored.iter().zip(&right).enumerate().filter(|(_, (stored, right))| stored != right)
+        {
             self.context.findings.add(Finding::hash(id, position, self.context.size()));
         }
         right
@@ -104,8 +109,8 @@ impl Blame<'_> {
         let Some(upper) = uppers.get(tile) else {
             return self.settle_edge(tile, rows, uppers);
         };
-        match rows.into_iter().find(|row| perfect_root(row) == *upper) {
-            Some(right) => self.compare(tile, rows, right),
+        match right_row(rows, |row| perfect_root(row) == *upper) {
+            Some(right) => self.compare(tile, rows, &right),
             None => {
                 let positions = self.chunk.positions(tile);
                 let first = self.chunk.start + positions.start as u64;
@@ -120,12 +125,12 @@ impl Blame<'_> {
     fn settle_edge(&self, tile: usize, rows: [&[Hash]; 3], uppers: &[Hash]) -> Vec<Hash> {
         let first = self.chunk.positions(tile).start;
         let before = self.chunk.leaves.get(..first).unwrap_or_default();
-        let proven = rows.into_iter().find(|row| self.leads_up(uppers, &[before, row].concat()));
         let signed = self.anchor.map_or(0, |anchor| anchor.size.0 - self.chunk.start);
+        let proven = right_row(rows, |row| self.leads_up(uppers, &[before, row].concat()));
         let [tile_row, leaves, columns] = rows;
         let mut right = Vec::with_capacity(leaves.len());
         for (position, ((tile, leaf), column)) in tile_row.iter().zip(leaves).zip(columns).enumerate() {
-            let proven = proven.and_then(|row| row.get(position));
+            let proven = proven.as_ref().and_then(|row| row.get(position));
             // Not signed yet, or contradictory: two of three are believed.
             let likely = if column == tile { tile } else { leaf };
             let is_signed = ((first + position) as u64) < signed;
@@ -137,10 +142,7 @@ impl Blame<'_> {
     /// Says which entries, stored leaf hashes and hashes of the tile are not the right ones.
     fn compare(&self, tile: usize, rows: [&[Hash]; 3], right: &[Hash]) -> Vec<Hash> {
         let [tile_row, leaves, columns] = rows;
-        let id = TileId {
-            level: 0,
-            index: self.chunk.start / TILE_WIDTH as u64 + tile as u64,
-        };
+        let id = TileId { level: 0, index: self.chunk.start / TILE_WIDTH as u64 + tile as u64 };
         let findings = &self.context.findings;
         let hashes = tile_row.iter().zip(leaves).zip(columns).zip(right);
         for (position, (((tile, leaf), column), right)) in hashes.enumerate() {
@@ -156,4 +158,28 @@ impl Blame<'_> {
         }
         right.to_vec()
     }
+}
+
+/// The row that is right: what the tile, the entries or the stored leaf hashes say, or some hashes of the tile and some
+/// of the entries.
+fn right_row(rows: [&[Hash]; 3], is_right: impl Fn(&[Hash]) -> bool) -> Option<Vec<Hash>> {
+    if let Some(row) = rows.into_iter().find(|row| is_right(row)) {
+        return Some(row.to_vec());
+    }
+    let [tile, leaves, _] = rows;
+    let differ = |position: &usize| tile.get(*position) != leaves.get(*position);
+    let differing: Vec<usize> = (0..leaves.len()).filter(differ).collect();
+    if differing.len() > MOST_MIXED {
+        return None;
+    }
+    let mix = |choice: u32| {
+        let mut row = leaves.to_vec();
+        for (_, &position) in differing.iter().enumerate().filter(|(bit, _)| choice >> bit & 1 == 1) {
+            if let (Some(hash), Some(tile)) = (row.get_mut(position), tile.get(position)) {
+                *hash = *tile;
+            }
+        }
+        row
+    };
+    (0..1 << differing.len()).map(mix).find(|row| is_right(row))
 }

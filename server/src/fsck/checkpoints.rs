@@ -3,8 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use attestlog_core::{
-    Error, Hash, NodeId, SignedCheckpoint, TreeSize, UncheckedError, peaks, perfect_root,
-    root_of_peaks,
+    Error, Hash, NodeId, SignedCheckpoint, TreeSize, UncheckedError, peaks, perfect_root, root_of_peaks,
 };
 
 use super::Context;

@@ -125,7 +125,9 @@ impl Chunk {
     /// Puts the tiles' hashes where entries are missing, so that nothing else seems wrong because of it.
     fn fill(&mut self, context: &Context, missing: Vec<Range<u64>>) {
         for run in missing {
-            context.findings.add(Finding::entry(run.start, What::EntryMissing { count: run.end - run.start }));
+            context
+                .findings
+                .add(Finding::entry(run.start, What::EntryMissing { count: run.end - run.start }));
             for index in run {
                 let Ok(position) = usize::try_from(index - self.start) else { return };
                 let tile = self.tiles.get(position / TILE_WIDTH);

@@ -313,11 +313,12 @@ impl Findings {
     }
 
     /// How many there are, and the lowest.
-    pub(super) fn finish(self) -> (u64, Vec<Finding>) {
-        let mut state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn finish(&self) -> (u64, Vec<Finding>) {
+        let mut state = std::mem::take(&mut *self.lock());
         let proven = state.proven;
         for finding in &mut state.lowest {
-            let (What::CheckpointRootWrong { size } | What::PublishedRootWrong { size }) = finding.what else {
+            let (What::CheckpointRootWrong { size } | What::PublishedRootWrong { size }) = finding.what
+            else {
                 continue;
             };
             finding.index = Some(proven).filter(|&proven| proven < size);

@@ -5,8 +5,7 @@
 //! then be checked by itself, in any order.
 
 use attestlog_core::{
-    Hash, NodeId, TILE_WIDTH, TileId, TreeHead, parse_tile, peaks, perfect_root,
-    root_of_peaks,
+    Hash, NodeId, TILE_WIDTH, TileId, TreeHead, parse_tile, peaks, perfect_root, root_of_peaks,
 };
 
 use super::Context;
@@ -21,7 +20,7 @@ pub(super) const CHUNK_LEVEL: u8 = 16;
 pub(super) const CHUNK: u64 = 1 << CHUNK_LEVEL;
 
 /// The tiles that are read at once.
-const TILES_AT_ONCE: u64 = 64;
+const TILES_AT_ONCE: usize = 64;
 
 /// The nodes of a tree from [`CHUNK_LEVEL`] up.
 #[derive(Debug)]
@@ -58,7 +57,11 @@ impl ChunkRoots {
     pub(super) async fn read(context: &Context, newest: Option<TreeHead>) -> Result<Self, StoreError> {
         let (level_2, level_1) = (stored(context).await?, from_level_1(context).await?);
         let differ = |number: &usize| {
-            level_1.get(*number).copied().flatten().is_some_and(|root| level_2.get(*number) != Some(&Some(root)))
+            level_1
+                .get(*number)
+                .copied()
+                .flatten()
+                .is_some_and(|root| level_2.get(*number) != Some(&Some(root)))
         };
         let known = |first: &[Option<Hash>], second: &[Option<Hash>]| {
             // A chunk of which neither is there has no tiles at all: findings say so, and any hash will do.
@@ -133,8 +136,8 @@ async fn stored(context: &Context) -> Result<Vec<Option<Hash>>, StoreError> {
 async fn from_level_1(context: &Context) -> Result<Vec<Option<Hash>>, StoreError> {
     let mut roots = Vec::new();
     let chunks = context.size() >> CHUNK_LEVEL;
-    for first in (0..chunks).step_by(TILES_AT_ONCE as usize) {
-        let ids: Vec<TileId> = tile_ids(1, first..chunks.min(first + TILES_AT_ONCE)).collect();
+    for first in (0..chunks).step_by(TILES_AT_ONCE) {
+        let ids: Vec<TileId> = tile_ids(1, first..chunks.min(first + TILES_AT_ONCE as u64)).collect();
         let read = context.store.tiles(context.log.id, &ids).await?;
         // What is missing here is found again when its chunk is checked.
         let root = |id| Some(perfect_root(&parse_tile(read.get(id)?, TILE_WIDTH).ok()?));
@@ -147,8 +150,8 @@ async fn from_level_1(context: &Context) -> Result<Vec<Option<Hash>>, StoreError
 async fn read_row(context: &Context, level: u8, width: u64) -> Result<Vec<Option<Hash>>, StoreError> {
     let mut row = Vec::new();
     let full = width / TILE_WIDTH as u64;
-    for first in (0..full).step_by(TILES_AT_ONCE as usize) {
-        let ids: Vec<TileId> = tile_ids(level, first..full.min(first + TILES_AT_ONCE)).collect();
+    for first in (0..full).step_by(TILES_AT_ONCE) {
+        let ids: Vec<TileId> = tile_ids(level, first..full.min(first + TILES_AT_ONCE as u64)).collect();
         let read = context.store.tiles(context.log.id, &ids).await?;
         for id in ids {
             let tile = context.parse_tile(id, read.get(&id).map(Vec::as_slice));

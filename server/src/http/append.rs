@@ -4,7 +4,6 @@
 //! around it; a line of NDJSON without its `\n`, and with everything else, a `\r` too, which JSON counts as a blank.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use attestlog_core::{MAX_ENTRY_SIZE, Receipt, TreeSize};
 use axum::Json;
@@ -37,9 +36,6 @@ const MAX_RECEIPTS: usize = 1000;
 /// The longest Idempotency-Key: what is left for `#` and the number of a line makes 255.
 const MAX_KEY: usize = 240;
 
-/// How long an append waits for its checkpoint.
-const WAIT: Duration = Duration::from_secs(60);
-
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(add)).routes(routes!(append))
 }
@@ -49,6 +45,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
 #[into_params(parameter_in = Query)]
 struct AppendQuery {
     /// `receipt` waits until a published checkpoint covers the entries, and answers with their receipts.
+    #[param(inline)]
     wait: Option<Wait>,
 }
 
@@ -251,7 +248,7 @@ async fn append_durably(app: &App, entries: Vec<NewEntry>, lines: bool) -> Resul
 async fn wait(app: &App, log: &Arc<Log>, tickets: &[Ticket]) -> Result<Vec<Covered>, Problem> {
     let waiter = &app.service.waiter;
     let all = join_all(tickets.iter().map(|&ticket| waiter.covered(log, ticket)));
-    let Ok(covered) = tokio::time::timeout(WAIT, all).await else {
+    let Ok(covered) = tokio::time::timeout(app.service.wait, all).await else {
         let detail = "durable, but no published checkpoint covers it yet; ask for its ticket later";
         return Err(Problem::new(Code::NotCoveredYet, detail).with_tickets(tickets));
     };

@@ -1,13 +1,17 @@
 //! What is done to every request: an id, a line in the log, a measurement, and an answer even after a panic.
 
 use std::any::Any;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::body::Body;
 use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
 use metrics::{counter, histogram};
+use tokio::sync::Mutex;
 use tracing::Instrument;
 
 use super::problem::{Code, Problem};
@@ -16,6 +20,12 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// How long a read may take; appends have limits of their own.
 const READ_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How much of a refused body is still taken, so that the refusal is heard.
+const MAX_DRAINED: usize = 32 * 1024 * 1024;
+
+/// How long to wait for the next piece of a refused body.
+const DRAIN_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Gives the request an id, or keeps the caller's, and records how it was answered.
 pub(super) async fn observe(request: Request, next: Next) -> Response {
@@ -47,6 +57,32 @@ pub(super) async fn limit_reads(request: Request, next: Next) -> Response {
         let detail = "the database did not answer in time; try again later";
         Problem::new(Code::DatabaseUnavailable, detail).into_response()
     })
+}
+
+/// Takes what is left of a body that was refused: most clients read no answer before they have sent everything, and
+/// report a broken connection instead.
+pub(super) async fn drain_refused(request: Request, next: Next) -> Response {
+    // Whoever asks before sending hears the refusal instead.
+    if *request.method() != Method::POST || request.headers().contains_key(header::EXPECT) {
+        return next.run(request).await;
+    }
+    let (parts, body) = request.into_parts();
+    let body = Arc::new(Mutex::new(body.into_data_stream()));
+    let pieces = futures_util::stream::unfold(Arc::clone(&body), async |body| {
+        let piece = body.lock().await.next().await?;
+        Some((piece, body))
+    });
+    let response = next.run(Request::from_parts(parts, Body::from_stream(pieces))).await;
+    if response.status().is_client_error() {
+        let (mut body, mut left) = (body.lock().await, MAX_DRAINED);
+        while let Ok(Some(Ok(piece))) = tokio::time::timeout(DRAIN_PATIENCE, body.next()).await {
+            match left.checked_sub(piece.len()) {
+                Some(less) => left = less,
+                None => break,
+            }
+        }
+    }
+    response
 }
 
 /// The answer where the code has a defect.

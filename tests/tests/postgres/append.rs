@@ -1,9 +1,7 @@
 //! `attestlog.append`, as an application calls it within its transaction, and the server's own appends.
 
 use attestlog_server::store::postgres::PostgresStore;
-use attestlog_server::store::{
-    Appended, Events, LogId, NewEntry, Store, StoreError, Ticket, TicketState,
-};
+use attestlog_server::store::{Appended, Events, LogId, NewEntry, Store, StoreError, Ticket, TicketState};
 use attestlog_tests::databases::{connection, fresh_postgres};
 use attestlog_tests::sequencing::{create_log, create_log_for, process_all};
 use sqlx::{Connection, Executor, PgConnection};
@@ -76,7 +74,8 @@ async fn a_strict_log_takes_audit_events_only() {
     let (store, url, _guard) = fresh_postgres().await;
     create_log_for(&store, "strict", Events::Strict).await;
     let mut app = connection(&url).await;
-    let good = r#"{"action":"a","occurred_at":"2026-01-01T00:00:00Z","actor":{"type":"user","id":"u"},"more":[1]}"#;
+    let good =
+        r#"{"action":"a","occurred_at":"2026-01-01T00:00:00Z","actor":{"type":"user","id":"u"},"more":[1]}"#;
     append(&mut app, "strict", good.as_bytes(), None).await.unwrap();
     let deep = "[".repeat(65_000);
     for bad in [
@@ -138,7 +137,10 @@ async fn a_key_leads_to_the_first_append_for_good_and_to_no_other_entry() {
         let [Appended::Ticket(again), Appended::Ticket(plain), reused, new, same, newer] = answers[..] else {
             panic!("{answers:?}");
         };
-        assert_eq!((again, reused, same, newer), (Ticket(first), Appended::KeyReused, new, Appended::KeyReused));
+        assert_eq!(
+            (again, reused, same, newer),
+            (Ticket(first), Appended::KeyReused, new, Appended::KeyReused)
+        );
         assert_ne!(Appended::Ticket(plain), new);
         assert_eq!(store.backlog(10).await.unwrap().rows, if processed { 2 } else { 4 });
     }
@@ -178,7 +180,11 @@ async fn of_two_transactions_with_one_key_the_second_waits_for_the_first() {
             tokio::spawn(async move { append(&mut two, "default", b"same", Some(&key)).await })
         };
         wait_until_blocked(&url, pid).await;
-        if first_commits { first.commit().await.unwrap() } else { first.rollback().await.unwrap() };
+        if first_commits {
+            first.commit().await.unwrap()
+        } else {
+            first.rollback().await.unwrap()
+        };
         assert_eq!(second.await.unwrap().unwrap() == ticket, first_commits);
     }
     assert_eq!(process_all(&store, 10).await.len(), 2);
@@ -227,8 +233,10 @@ async fn the_wait_for_a_key_does_not_leak_into_the_application_s_transaction() {
     let mut app = connection(&url).await;
     let mut transaction = app.begin().await.unwrap();
     append(&mut transaction, "default", b"x", Some("key")).await.unwrap();
-    let setting: String =
-        sqlx::query_scalar("select current_setting('lock_timeout')").fetch_one(&mut *transaction).await.unwrap();
+    let setting: String = sqlx::query_scalar("select current_setting('lock_timeout')")
+        .fetch_one(&mut *transaction)
+        .await
+        .unwrap();
     assert_eq!(setting, "0");
 }
 

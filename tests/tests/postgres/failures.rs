@@ -5,7 +5,9 @@ use std::process::{Command, Stdio};
 use attestlog_core::LeafIndex;
 use attestlog_server::store::postgres::PostgresStore;
 use attestlog_server::store::{LogId, NewEntry, NewLog, Store, StoreError};
-use attestlog_tests::databases::{PostgresCluster, connection, empty_postgres, execute, fresh_postgres, url_of};
+use attestlog_tests::databases::{
+    PostgresCluster, connection, empty_postgres, execute, fresh_postgres, url_of,
+};
 use attestlog_tests::sequencing::{create_log, process, process_all};
 use sqlx::{Connection, Executor};
 
@@ -72,7 +74,11 @@ async fn a_dump_that_is_restored_in_another_cluster_loses_and_doubles_nothing() 
     let entries: Vec<String> = entries.into_iter().map(|data| String::from_utf8(data).unwrap()).collect();
     assert_eq!(entries.len(), 601);
     let named = |name: &str| (0..200).map(|n| format!("{name} {n}")).collect::<Vec<_>>();
-    assert_eq!(entries[..400], [named("processed"), named("waiting")].concat(), "what was cut is finished first");
+    assert_eq!(
+        entries[..400],
+        [named("processed"), named("waiting")].concat(),
+        "what was cut is finished first"
+    );
     let rest: Vec<&String> = entries[400..].iter().filter(|text| *text != "keyed").collect();
     assert_eq!(rest, named("new").iter().collect::<Vec<_>>());
     // And history is as protected there as it was.
@@ -82,7 +88,8 @@ async fn a_dump_that_is_restored_in_another_cluster_loses_and_doubles_nothing() 
 
 /// pg_dump of one database, into psql on another.
 fn restore(from: &str, to: &str) {
-    let mut dump = Command::new("pg_dump").arg(from).stdout(Stdio::piped()).spawn().expect("pg_dump is installed");
+    let mut dump =
+        Command::new("pg_dump").arg(from).stdout(Stdio::piped()).spawn().expect("pg_dump is installed");
     let psql = Command::new("psql")
         .args(["-q", "-v", "ON_ERROR_STOP=1", to])
         .stdin(dump.stdout.take().unwrap())
@@ -130,7 +137,8 @@ async fn says_of_each_failure_what_a_caller_can_do_about_it() {
 async fn refuses_a_log_whose_name_or_origin_is_taken() {
     let (store, _url, _guard) = fresh_postgres().await;
     let log = create_log(&store, "one").await;
-    for (name, origin) in [("one", "log.example/new"), ("new", "log.example/one"), ("one", "log.example/one")] {
+    for (name, origin) in [("one", "log.example/new"), ("new", "log.example/one"), ("one", "log.example/one")]
+    {
         let new = NewLog {
             name: name.to_owned(),
             origin: origin.to_owned(),
@@ -175,7 +183,8 @@ async fn a_processor_that_stops_in_the_middle_gives_the_lock_back() {
     let (store, url, _guard) = fresh_postgres().await;
     create_log(&store, "one").await;
     let batch = store.begin_batch().await.unwrap().unwrap();
-    let settings = "select count(*) from pg_locks where locktype = 'advisory' and classid = 6962 and objid = 1
+    let settings =
+        "select count(*) from pg_locks where locktype = 'advisory' and classid = 6962 and objid = 1
                     and database = (select oid from pg_database where datname = current_database())";
     let mut watcher = connection(&url).await;
     let held: i64 = sqlx::query_scalar(settings).fetch_one(&mut watcher).await.unwrap();

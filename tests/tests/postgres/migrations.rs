@@ -95,10 +95,11 @@ async fn leaves_an_application_s_own_migrations_alone() {
     execute(&url, "insert into _sqlx_migrations values (1, 'theirs', now(), true, 'theirs', 1)").await;
     let store = PostgresStore::connect(&url, 2).unwrap();
     store.migrate().await.unwrap();
-    let theirs: Vec<(i64, String)> = sqlx::query_as("select version, description from public._sqlx_migrations")
-        .fetch_all(&mut connection(&url).await)
-        .await
-        .unwrap();
+    let theirs: Vec<(i64, String)> =
+        sqlx::query_as("select version, description from public._sqlx_migrations")
+            .fetch_all(&mut connection(&url).await)
+            .await
+            .unwrap();
     assert_eq!(theirs, [(1, "theirs".to_owned())]);
 }
 

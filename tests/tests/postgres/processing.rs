@@ -203,7 +203,8 @@ async fn refuses_an_isolation_level_that_cannot_see_what_was_committed_meanwhile
     let (_store, url, _guard) = fresh_postgres().await;
     let mut app = connection(&url).await;
     for level in ["repeatable read", "serializable"] {
-        let mut transaction = app.begin_with(AssertSqlSafe(format!("begin isolation level {level}"))).await.unwrap();
+        let mut transaction =
+            app.begin_with(AssertSqlSafe(format!("begin isolation level {level}"))).await.unwrap();
         let error = transaction.execute("select * from attestlog.process_next_batch(1)").await.unwrap_err();
         assert!(error.to_string().contains("READ COMMITTED"), "{error}");
     }
@@ -266,7 +267,8 @@ async fn rows_that_the_hint_hides_are_found_when_it_looks_at_everything() {
     insert(&mut connection(&url).await, 1, "entry", 10).await;
     process_all(&store, 100).await;
     // What no writer can do: a row under a transaction id that is long past.
-    execute(&url, "insert into attestlog.append_only_log (log_id, xid, data) values (1, '4', 'hidden')").await;
+    execute(&url, "insert into attestlog.append_only_log (log_id, xid, data) values (1, '4', 'hidden')")
+        .await;
     assert_eq!(process(&store, 10, false).await.unwrap().unwrap().len(), 0);
     assert_eq!(process(&store, 10, true).await.unwrap().unwrap()[0].data, b"hidden");
 }

@@ -2,9 +2,7 @@
 
 use attestlog_server::store::postgres::PostgresStore;
 use attestlog_server::store::{LogId, NewEntry, Store};
-use attestlog_tests::databases::{
-    connection, execute, fresh_postgres, maintenance_url, random_name, url_of,
-};
+use attestlog_tests::databases::{connection, execute, fresh_postgres, maintenance_url, random_name, url_of};
 use attestlog_tests::sequencing::{create_log, process_all};
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
 
@@ -17,7 +15,8 @@ struct User {
 impl User {
     async fn member_of(roles: &str, url: &str) -> Self {
         let name = random_name("attestlog_user");
-        execute(&maintenance_url(), &format!("create role {name} login password 'secret' in role {roles}")).await;
+        execute(&maintenance_url(), &format!("create role {name} login password 'secret' in role {roles}"))
+            .await;
         let database = url.rsplit('/').next().unwrap().split('?').next().unwrap();
         Self { url: url_of(url, Some((&name, "secret")), database), name }
     }
@@ -115,8 +114,14 @@ async fn a_writer_can_append_and_nothing_else() {
         assert_eq!(refusal(&mut writer, sql).await, DENIED, "{sql}");
     }
     // Objects of the caller's own do not get in the way of the functions, which run with their owner's rights.
-    writer.execute("create temporary table log as select 1 as log_id, 'default' as name, 'any' as events").await.unwrap();
-    writer.execute("create temporary table append_only_log (id bigint, log_id bigint, data bytea)").await.unwrap();
+    writer
+        .execute("create temporary table log as select 1 as log_id, 'default' as name, 'any' as events")
+        .await
+        .unwrap();
+    writer
+        .execute("create temporary table append_only_log (id bigint, log_id bigint, data bytea)")
+        .await
+        .unwrap();
     writer.execute("select attestlog.append('default', 'last'::bytea)").await.unwrap();
     let entries = process_all(&store, 10).await;
     assert_eq!(entries.len(), 4);

@@ -36,7 +36,8 @@ async fn append(connection: &mut PgConnection, log: u32, text: &str) {
 /// every tenth prepared, to be committed from elsewhere.
 async fn write(url: String, writer: u8) -> Committed {
     let mut random = random(writer);
-    let (mut app, mut other, mut committed) = (connection(&url).await, connection(&url).await, Committed::new());
+    let (mut app, mut other, mut committed) =
+        (connection(&url).await, connection(&url).await, Committed::new());
     for number in 0..TRANSACTIONS {
         let mut entries: HashMap<LogId, Vec<String>> = HashMap::new();
         app.execute("begin").await.unwrap();

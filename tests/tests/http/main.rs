@@ -1,0 +1,31 @@
+//! The HTTP interface, asked by clients that know only its documentation.
+
+#![expect(clippy::unwrap_used, reason = "what cannot be unwrapped fails the test")]
+
+mod append;
+mod errors;
+mod operation;
+mod reads;
+mod tiles;
+
+use reqwest::Response;
+use serde_json::Value;
+
+/// The header's text; empty if there is none.
+fn header<'a>(answer: &'a Response, name: &str) -> &'a str {
+    answer.headers().get(name).map_or("", |value| value.to_str().unwrap())
+}
+
+/// Checks that the answer is a problem document with this status and code, and returns it.
+async fn problem(answer: Response, status: u16, code: &str) -> Value {
+    assert_eq!(header(&answer, "content-type"), "application/problem+json", "{code}");
+    assert_eq!(header(&answer, "cache-control"), "no-store", "{code}");
+    assert!(!header(&answer, "x-request-id").is_empty(), "{code}");
+    assert_eq!(status == 503, !header(&answer, "retry-after").is_empty(), "{code}");
+    assert_eq!(answer.status(), status, "{code}");
+    let body: Value = answer.json().await.unwrap();
+    assert_eq!((&body["code"], &body["status"]), (&code.into(), &status.into()));
+    assert_eq!(body["type"], "about:blank");
+    assert!(body["title"].is_string() && !body["detail"].as_str().unwrap().is_empty(), "{code}");
+    body
+}

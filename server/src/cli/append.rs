@@ -117,6 +117,7 @@ impl Append {
             }
             _ => None,
         };
+        target.close().await;
         self.report(&stored, covered, seconds)
     }
 
@@ -281,6 +282,13 @@ impl Target {
             Self::Server { remote, log } => {
                 remote.append(log, batch.entries, options.format, |line| options.key(line)).await
             }
+        }
+    }
+
+    /// Lets the embedded store put everything into its one file.
+    async fn close(&self) {
+        if let Self::Store { store, .. } = self {
+            store.close().await;
         }
     }
 

@@ -2,6 +2,8 @@
 //!
 //! It drives the real binary, each test on a store of its own. No PostgreSQL is needed.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "the code of tests fails by panicking")]
+
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;

@@ -352,10 +352,19 @@ fn names_origins_and_logs_that_exist_are_refused() {
 #[test]
 fn commands_that_read_make_no_store() {
     let place = Place::new();
-    for call in [&["log", "list"][..], &["fsck"], &["append", "default", "x"], &["key", "show"]] {
+    for call in [&["log", "list"][..], &["fsck"], &["append", "other", "x"], &["key", "show"]] {
         place.run(call).cannot(&["no store in attestlog-data", "attestlog serve", "--data"]);
     }
     assert!(!place.path("attestlog-data").exists());
+}
+
+#[test]
+fn the_first_append_to_default_makes_the_embedded_store() {
+    let place = Place::new();
+    place.write("x", "one\ntwo\n");
+    let outcome = place.run(&["append", "default", "x"]).exits(0);
+    assert!(outcome.stdout.contains("signed head of size 2"), "{}", outcome.stdout);
+    place.run(&["fsck"]).exits(0);
 }
 
 #[test]

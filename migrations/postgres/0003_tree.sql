@@ -9,7 +9,9 @@ create table attestlog.tree (
     edge bytea not null default '\x',
     -- The size of the newest checkpoint.
     signed_size bigint not null default 0,
-    constraint tree_pk primary key (log_id),
+    -- A row a log. The size is in the key so that the newest version of the row is found first, and not behind all the
+    -- old ones that a long transaction keeps.
+    constraint tree_pk primary key (log_id, size),
     constraint tree_log_exists foreign key (log_id) references attestlog.log (log_id),
     constraint tree_signed_not_beyond_size check (signed_size between 0 and size),
     constraint tree_edge_is_hashes check (octet_length(edge) % 32 = 0)

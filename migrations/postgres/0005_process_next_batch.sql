@@ -6,8 +6,11 @@
 -- Where to look for new rows: a hint, and never more. It keeps the scan off the dead rows that a long transaction
 -- stops vacuum from removing. Every row with an xid below `low` has been moved, except those of the transactions in
 -- `running`, which had not ended when `low` was set, and the rest of the transaction that the last batch cut through.
+--
+-- One row. A long transaction also keeps all its old versions, and then whatever finds the row by a constant key passes
+-- over each of them. So the key grows, and the row is the first one from its end.
 create table attestlog.processing_mark (
-    one boolean default true,
+    revision bigint not null default 0,
     low xid8,
     running xid8[] not null default '{}',
     -- The transaction at which the last batch was cut, and the id of its last row there: the others come next.
@@ -15,9 +18,8 @@ create table attestlog.processing_mark (
     cut_id bigint,
     -- A dump that is restored elsewhere brings this hint along, but not the transaction numbers it speaks of.
     system_identifier bigint not null default 0,
-    constraint processing_mark_pk primary key (one),
-    constraint processing_mark_one_row check (one)
-) with (fillfactor = 10, autovacuum_vacuum_threshold = 200, autovacuum_vacuum_scale_factor = 0);
+    constraint processing_mark_pk primary key (revision)
+) with (autovacuum_vacuum_threshold = 200, autovacuum_vacuum_scale_factor = 0);
 insert into attestlog.processing_mark default values;
 
 -- Moves the next rows from append_only_log to processed_log, at most max_rows of them and about 16 MB, and returns them.
@@ -57,7 +59,7 @@ begin
 
     now_running := pg_current_snapshot();
     here := (select s.system_identifier from pg_control_system() s);
-    select * into mark from processing_mark;
+    select * into mark from processing_mark order by revision desc limit 1;
     mark_holds := coalesce(mark.system_identifier = here and mark.low <= pg_snapshot_xmax(now_running), false);
     trusted := mark_holds and not look_at_everything;
     low_xid := case when trusted then mark.low else '0' end;
@@ -129,6 +131,7 @@ begin
             when mark_holds then mark.low
         end;
         update processing_mark set
+            revision = revision + 1,
             low = new_low,
             running = case
                 when not batch.cut or batch.last_part = 2
@@ -138,7 +141,8 @@ begin
                 else mark.running end,
             cut_xid = case when batch.cut then batch.last_xid end,
             cut_id = case when batch.cut then batch.last_id end,
-            system_identifier = here;
+            system_identifier = here
+        where revision = mark.revision;
     end if;
 end
 $$;
@@ -151,17 +155,17 @@ set search_path = attestlog, pg_temp set enable_seqscan = off set enable_bitmaps
 begin atomic
     select count(*), coalesce(extract(epoch from clock_timestamp() - min(appended_at)), 0)::double precision
     from (
+        with mark as materialized (select * from attestlog.processing_mark order by revision desc limit 1)
         select * from (
-            (select s.appended_at from attestlog.processing_mark m, attestlog.append_only_log s
+            (select s.appended_at from mark m, attestlog.append_only_log s
              where s.xid = m.cut_xid and s.id > m.cut_id limit most)
             union all
-            (select s.appended_at from attestlog.processing_mark m cross join unnest(m.running) r,
-                 attestlog.append_only_log s
+            (select s.appended_at from mark m cross join unnest(m.running) r, attestlog.append_only_log s
              where s.xid = r and r is distinct from m.cut_xid limit most)
             union all
             (select s.appended_at from attestlog.append_only_log s
-             where s.xid >= coalesce((select low from attestlog.processing_mark), '0')
-                 and s.xid is distinct from (select cut_xid from attestlog.processing_mark)
+             where s.xid >= coalesce((select low from mark), '0')
+                 and s.xid is distinct from (select cut_xid from mark)
              order by s.xid limit most)
         ) parts limit most
     ) unprocessed;
@@ -184,7 +188,7 @@ begin
         return;
     end if;
     -- append_only_log has no index on id alone, which every append would pay for. What waits is where the hint says.
-    select * into mark from processing_mark;
+    select * into mark from processing_mark order by revision desc limit 1;
     if mark.low <= pg_snapshot_xmax(pg_current_snapshot())
        and mark.system_identifier = (select system_identifier from pg_control_system()) then
         return query

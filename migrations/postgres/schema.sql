@@ -110,15 +110,14 @@ CREATE TABLE attestlog.append_only_log (
 WITH (autovacuum_vacuum_threshold='5000', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_cost_delay='0', autovacuum_vacuum_insert_threshold='-1', toast.autovacuum_vacuum_cost_delay='0');
 
 CREATE TABLE attestlog.processing_mark (
-    one boolean DEFAULT true NOT NULL,
+    revision bigint DEFAULT 0 NOT NULL,
     low xid8,
     running xid8[] DEFAULT '{}'::xid8[] NOT NULL,
     cut_xid xid8,
     cut_id bigint,
-    system_identifier bigint DEFAULT 0 NOT NULL,
-    CONSTRAINT processing_mark_one_row CHECK (one)
+    system_identifier bigint DEFAULT 0 NOT NULL
 )
-WITH (fillfactor='10', autovacuum_vacuum_threshold='200', autovacuum_vacuum_scale_factor='0');
+WITH (autovacuum_vacuum_threshold='200', autovacuum_vacuum_scale_factor='0');
 
 CREATE FUNCTION attestlog.backlog(most integer) RETURNS TABLE(waiting bigint, oldest_seconds double precision)
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -129,15 +128,26 @@ CREATE FUNCTION attestlog.backlog(most integer) RETURNS TABLE(waiting bigint, ol
     BEGIN ATOMIC
  SELECT count(*) AS count,
      (COALESCE(EXTRACT(epoch FROM (clock_timestamp() - min(unprocessed.appended_at))), (0)::numeric))::double precision AS "coalesce"
-    FROM ( SELECT parts.appended_at
+    FROM ( WITH mark AS MATERIALIZED (
+                  SELECT processing_mark.revision,
+                     processing_mark.low,
+                     processing_mark.running,
+                     processing_mark.cut_xid,
+                     processing_mark.cut_id,
+                     processing_mark.system_identifier
+                    FROM attestlog.processing_mark
+                   ORDER BY processing_mark.revision DESC
+                  LIMIT 1
+                 )
+          SELECT parts.appended_at
             FROM (( SELECT s.appended_at
-                    FROM attestlog.processing_mark m,
+                    FROM mark m,
                      attestlog.append_only_log s
                    WHERE ((s.xid = m.cut_xid) AND (s.id > m.cut_id))
                   LIMIT backlog.most)
                  UNION ALL
                  ( SELECT s.appended_at
-                    FROM (attestlog.processing_mark m
+                    FROM (mark m
                       CROSS JOIN LATERAL unnest(m.running) r(r)),
                      attestlog.append_only_log s
                    WHERE ((s.xid = r.r) AND (r.r IS DISTINCT FROM m.cut_xid))
@@ -145,9 +155,9 @@ CREATE FUNCTION attestlog.backlog(most integer) RETURNS TABLE(waiting bigint, ol
                  UNION ALL
                  ( SELECT s.appended_at
                     FROM attestlog.append_only_log s
-                   WHERE ((s.xid >= COALESCE(( SELECT processing_mark.low
-                            FROM attestlog.processing_mark), '0'::xid8)) AND (s.xid IS DISTINCT FROM ( SELECT processing_mark.cut_xid
-                            FROM attestlog.processing_mark)))
+                   WHERE ((s.xid >= COALESCE(( SELECT mark.low
+                            FROM mark), '0'::xid8)) AND (s.xid IS DISTINCT FROM ( SELECT mark.cut_xid
+                            FROM mark)))
                    ORDER BY s.xid
                   LIMIT backlog.most)) parts
           LIMIT backlog.most) unprocessed;
@@ -172,7 +182,7 @@ begin
         return;
     end if;
     -- append_only_log has no index on id alone, which every append would pay for. What waits is where the hint says.
-    select * into mark from processing_mark;
+    select * into mark from processing_mark order by revision desc limit 1;
     if mark.low <= pg_snapshot_xmax(pg_current_snapshot())
        and mark.system_identifier = (select system_identifier from pg_control_system()) then
         return query
@@ -242,7 +252,7 @@ begin
 
     now_running := pg_current_snapshot();
     here := (select s.system_identifier from pg_control_system() s);
-    select * into mark from processing_mark;
+    select * into mark from processing_mark order by revision desc limit 1;
     mark_holds := coalesce(mark.system_identifier = here and mark.low <= pg_snapshot_xmax(now_running), false);
     trusted := mark_holds and not look_at_everything;
     low_xid := case when trusted then mark.low else '0' end;
@@ -314,6 +324,7 @@ begin
             when mark_holds then mark.low
         end;
         update processing_mark set
+            revision = revision + 1,
             low = new_low,
             running = case
                 when not batch.cut or batch.last_part = 2
@@ -323,7 +334,8 @@ begin
                 else mark.running end,
             cut_xid = case when batch.cut then batch.last_xid end,
             cut_id = case when batch.cut then batch.last_id end,
-            system_identifier = here;
+            system_identifier = here
+        where revision = mark.revision;
     end if;
 end
 $$;
@@ -448,13 +460,13 @@ ALTER TABLE ONLY attestlog.processed_log
     ADD CONSTRAINT processed_log_source_unique UNIQUE (source_id);
 
 ALTER TABLE ONLY attestlog.processing_mark
-    ADD CONSTRAINT processing_mark_pk PRIMARY KEY (one);
+    ADD CONSTRAINT processing_mark_pk PRIMARY KEY (revision);
 
 ALTER TABLE ONLY attestlog.tile
     ADD CONSTRAINT tile_pk PRIMARY KEY (log_id, level, index);
 
 ALTER TABLE ONLY attestlog.tree
-    ADD CONSTRAINT tree_pk PRIMARY KEY (log_id);
+    ADD CONSTRAINT tree_pk PRIMARY KEY (log_id, size);
 
 CREATE INDEX append_only_log_order ON attestlog.append_only_log USING btree (xid, id);
 

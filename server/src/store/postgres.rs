@@ -317,9 +317,12 @@ impl Store for PostgresStore {
 
     async fn tree(&self, log: LogId) -> Result<Option<Tree>, StoreError> {
         let row: Option<TreeRow> = within(
-            sqlx::query_as("select log_id, size, edge, signed_size from attestlog.tree where log_id = $1")
-                .bind(log.0)
-                .fetch_optional(&self.pool),
+            sqlx::query_as(
+                "select log_id, size, edge, signed_size from attestlog.tree
+                 where log_id = $1 order by size desc limit 1",
+            )
+            .bind(log.0)
+            .fetch_optional(&self.pool),
         )
         .await?;
         row.map(TreeRow::into_tree).transpose()

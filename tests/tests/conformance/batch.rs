@@ -6,15 +6,16 @@ use attestlog_core::{FullTile, Hash, LeafIndex, RightEdge, TileId, TreeSize};
 use attestlog_server::store::{MAX_READ_BYTES, Store, StoreError, TreeChange};
 
 use super::{
-    Database, all_entries, append, create, entry, grow, keyed, logs_of, note, process, process_all, texts,
+    Database, all_entries, append, begin_batch, create, entry, grow, keyed, logs_of, note, process,
+    process_all, texts,
 };
 
 pub(super) async fn a_second_batch_waits_for_the_first(database: &dyn Database) {
     let store = database.open().await;
-    let first = store.begin_batch().await.unwrap().unwrap();
+    let first = begin_batch(&*store).await;
     assert!(store.begin_batch().await.unwrap().is_none());
     drop(first);
-    let second = store.begin_batch().await.unwrap().unwrap();
+    let second = begin_batch(&*store).await;
     assert!(store.begin_batch().await.unwrap().is_none());
     second.commit().await.unwrap();
     assert!(store.begin_batch().await.unwrap().is_some());
@@ -38,7 +39,7 @@ pub(super) async fn a_dropped_batch_changes_nothing(database: &dyn Database) {
     let tickets = append(&*store, &[entry(&log, "1"), entry(&log, "2")]).await;
     let before = store.tickets(&tickets).await.unwrap();
     for _ in 0..3 {
-        let mut batch = store.begin_batch().await.unwrap().unwrap();
+        let mut batch = begin_batch(&*store).await;
         let entries = batch.process_next_batch(10, false).await.unwrap();
         assert_eq!(entries.len(), 2);
         let trees = batch.trees(&[log.id]).await.unwrap();
@@ -55,7 +56,7 @@ pub(super) async fn nobody_sees_a_batch_before_its_commit(database: &dyn Databas
     let store = database.open().await;
     let log = create(&*store, "a").await;
     append(&*store, &[entry(&log, "1")]).await;
-    let mut batch = store.begin_batch().await.unwrap().unwrap();
+    let mut batch = begin_batch(&*store).await;
     let entries = batch.process_next_batch(10, false).await.unwrap();
     let trees = batch.trees(&[log.id]).await.unwrap();
     batch.write(&grow(trees, &entries)).await.unwrap();
@@ -200,11 +201,11 @@ pub(super) async fn entries_that_someone_else_moved_are_found_beyond_the_trees(d
     append(&*store, &[entry(&log, "0"), entry(&log, "1"), entry(&log, "2")]).await;
     process(&*store, 1).await;
     // Moved, and added to no tree: no server does that, a hand in the database may.
-    let mut batch = store.begin_batch().await.unwrap().unwrap();
+    let mut batch = begin_batch(&*store).await;
     assert_eq!(batch.process_next_batch(1, false).await.unwrap().len(), 1);
     batch.commit().await.unwrap();
 
-    let mut batch = store.begin_batch().await.unwrap().unwrap();
+    let mut batch = begin_batch(&*store).await;
     let found = batch.entries_beyond_trees(10).await.unwrap();
     assert_eq!(found.iter().map(|entry| (entry.index.0, &*entry.data)).collect::<Vec<_>>(), [(1, &b"1"[..])]);
     let trees = batch.trees(&[log.id]).await.unwrap();
@@ -219,7 +220,7 @@ pub(super) async fn a_tree_grows_only_from_the_size_that_was_read(database: &dyn
     let store = database.open().await;
     let (a, b) = (create(&*store, "a").await, create(&*store, "b").await);
     append(&*store, &[entry(&a, "1"), entry(&b, "2")]).await;
-    let mut batch = store.begin_batch().await.unwrap().unwrap();
+    let mut batch = begin_batch(&*store).await;
     let entries = batch.process_next_batch(10, false).await.unwrap();
     let trees = batch.trees(&[a.id, b.id]).await.unwrap();
     let mut changes = grow(trees, &entries);
@@ -236,7 +237,7 @@ pub(super) async fn a_tree_can_grow_without_a_checkpoint_and_get_it_later(databa
     let store = database.open().await;
     let logs = [create(&*store, "a").await, create(&*store, "b").await, create(&*store, "c").await];
     append(&*store, &[entry(&logs[0], "1"), entry(&logs[1], "2")]).await;
-    let mut batch = store.begin_batch().await.unwrap().unwrap();
+    let mut batch = begin_batch(&*store).await;
     assert_eq!(batch.unsigned_trees(10).await.unwrap(), []);
     let entries = batch.process_next_batch(10, false).await.unwrap();
     let trees = batch.trees(&[logs[0].id, logs[1].id]).await.unwrap();
@@ -247,7 +248,7 @@ pub(super) async fn a_tree_can_grow_without_a_checkpoint_and_get_it_later(databa
     assert_eq!(store.checkpoint(logs[0].id).await.unwrap().unwrap().size, TreeSize(0));
     assert_eq!(store.tree(logs[0].id).await.unwrap().unwrap().edge.size(), TreeSize(1));
 
-    let mut batch = store.begin_batch().await.unwrap().unwrap();
+    let mut batch = begin_batch(&*store).await;
     assert_eq!(batch.unsigned_trees(1).await.unwrap().len(), 1);
     let unsigned = batch.unsigned_trees(10).await.unwrap();
     assert_eq!(unsigned.len(), 2);
@@ -263,7 +264,7 @@ pub(super) async fn a_checkpoint_is_never_replaced(database: &dyn Database) {
     let store = database.open().await;
     let log = create(&*store, "a").await;
     let before = store.checkpoint(log.id).await.unwrap();
-    let mut batch = store.begin_batch().await.unwrap().unwrap();
+    let mut batch = begin_batch(&*store).await;
     let trees = batch.trees(&[log.id]).await.unwrap();
     let refused = batch.write(&grow(trees, &[])).await;
     assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
@@ -275,7 +276,7 @@ pub(super) async fn a_tile_is_never_replaced(database: &dyn Database) {
     let store = database.open().await;
     let log = create(&*store, "a").await;
     let write = async |byte: u8| {
-        let mut batch = store.begin_batch().await.unwrap().unwrap();
+        let mut batch = begin_batch(&*store).await;
         let hashes = vec![Hash([byte; 32]); 256];
         let change = TreeChange {
             log: log.id,

@@ -7,11 +7,12 @@
 )]
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use attestlog_core::{Hash, LeafIndex, TreeSize};
 use attestlog_server::store::{
-    Appended, Events, Log, LogId, NewEntry, NewLog, ProcessedEntry, Store, Ticket, Tree, TreeChange,
+    Appended, Batch, Events, Log, LogId, NewEntry, NewLog, ProcessedEntry, Store, Ticket, Tree, TreeChange,
 };
 
 mod append;
@@ -251,9 +252,21 @@ fn logs_of(entries: &[ProcessedEntry]) -> Vec<LogId> {
     logs
 }
 
+/// A batch, once one that was dropped has been rolled back: PostgreSQL hears of that a moment later.
+async fn begin_batch(store: &dyn Store) -> Box<dyn Batch> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        if let Some(batch) = store.begin_batch().await.unwrap() {
+            return batch;
+        }
+        assert!(Instant::now() < deadline, "nobody else is in a batch");
+        tokio::task::yield_now().await;
+    }
+}
+
 /// One batch from beginning to end; returns the rows that it processed.
 async fn process(store: &dyn Store, max_rows: u32) -> Vec<ProcessedEntry> {
-    let mut batch = store.begin_batch().await.unwrap().expect("nobody else is in a batch");
+    let mut batch = begin_batch(store).await;
     let entries = batch.process_next_batch(max_rows, false).await.unwrap();
     let trees = batch.trees(&logs_of(&entries)).await.unwrap();
     batch.write(&grow(trees, &entries)).await.unwrap();

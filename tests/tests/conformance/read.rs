@@ -194,7 +194,7 @@ pub(super) async fn two_scans_run_beside_a_batch(database: &dyn Database) {
     let log = create(&*store, "a").await;
     fill(&*store, &log, 2000).await;
     append(&*store, &[entry(&log, "new")]).await;
-    let mut batch = store.begin_batch().await.unwrap().unwrap();
+    let mut batch = begin_batch(&*store).await;
     batch.process_next_batch(10, false).await.unwrap();
     let scan = |range: Range<u64>| {
         let (store, log) = (Arc::clone(&store), log.id);
@@ -217,7 +217,7 @@ pub(super) async fn what_does_not_exist_is_not_found(database: &dyn Database) {
     assert_eq!(store.checkpoints(nobody, TreeSize(0), 10).await.unwrap(), []);
     assert_eq!(store.entries(nobody, LeafIndex(0), 10).await.unwrap(), [[0_u8; 0]; 0]);
     assert_eq!(indexes(&*store, nobody, 0..u64::MAX).await, [0_u64; 0]);
-    let mut batch = store.begin_batch().await.unwrap().unwrap();
+    let mut batch = begin_batch(&*store).await;
     assert_eq!(batch.trees(&[nobody]).await.unwrap(), []);
     assert_eq!(batch.trees(&[]).await.unwrap(), []);
 }

@@ -333,6 +333,31 @@ async fn a_call_costs_the_same_however_long_another_transaction_is_open() {
 }
 
 #[tokio::test]
+async fn old_versions_that_a_long_transaction_keeps_are_not_passed_over() {
+    let (store, url, _guard) = fresh_postgres().await;
+    create_log(&store, "one").await;
+    let (mut app, mut open) = (connection(&url).await, connection(&url).await);
+    let mut open = open.begin().await.unwrap();
+    insert(&mut open, 1, "open", 1).await;
+    for _ in 0..300 {
+        insert(&mut app, 1, "entry", 1).await;
+        assert_eq!(process(&store, 10, false).await.unwrap().unwrap().len(), 1);
+    }
+    let counters = "select pg_stat_get_xact_tuples_returned('attestlog.processing_mark_pk'::regclass)
+                         + pg_stat_get_xact_tuples_returned('attestlog.tree_pk'::regclass)";
+    let mut transaction = app.begin().await.unwrap();
+    transaction.execute("set local enable_seqscan = off").await.unwrap();
+    let before: i64 = sqlx::query_scalar(counters).fetch_one(&mut *transaction).await.unwrap();
+    insert(&mut transaction, 1, "entry", 1).await;
+    transaction.execute("select count(*) from attestlog.process_next_batch(10)").await.unwrap();
+    let newest = "select size from attestlog.tree where log_id = 1 order by size desc limit 1";
+    let size: i64 = sqlx::query_scalar(newest).fetch_one(&mut *transaction).await.unwrap();
+    let after: i64 = sqlx::query_scalar(counters).fetch_one(&mut *transaction).await.unwrap();
+    assert_eq!(size, 300);
+    assert!(after - before <= 10, "{} versions", after - before);
+}
+
+#[tokio::test]
 async fn statistics_that_mislead_do_not_lead_to_passes_over_the_tables() {
     let (store, url, _guard) = fresh_postgres().await;
     for number in 0..50 {

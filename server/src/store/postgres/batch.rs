@@ -17,7 +17,9 @@ const BEGIN: &str = "select pg_try_advisory_xact_lock(6962, 1)
                  set_config('tcp_keepalives_count', '3', true),
                  set_config('tcp_user_timeout', '30s', true),
                  set_config('synchronous_commit', case when current_setting('synchronous_commit') in ('off', 'local')
-                                                  then 'on' else current_setting('synchronous_commit') end, true)
+                                                  then 'on' else current_setting('synchronous_commit') end, true),
+                 -- Statistics do not fit tables of few rows and many old versions.
+                 set_config('enable_seqscan', 'off', true)
           offset 0) settings";
 
 /// A transaction that holds the lock.
@@ -172,7 +174,11 @@ impl Batch for PostgresBatch {
         let logs: Vec<i64> = logs.iter().map(|log| log.0).collect();
         let rows: Vec<TreeRow> = within(
             sqlx::query_as(
-                "select log_id, size, edge, signed_size from attestlog.tree where log_id = any ($1) order by log_id",
+                "select t.log_id, t.size, t.edge, t.signed_size
+                 from unnest($1::bigint[]) wanted cross join lateral (
+                     select * from attestlog.tree where log_id = wanted order by size desc limit 1
+                 ) t
+                 order by t.log_id",
             )
             .bind(logs)
             .fetch_all(&mut *self.transaction),

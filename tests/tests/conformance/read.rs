@@ -6,7 +6,7 @@ use std::sync::Arc;
 use attestlog_core::{Hash, LeafIndex, RightEdge, TileId, TreeSize, format_tile};
 use attestlog_server::store::{Log, LogId, MAX_READ_BYTES, NewEntry, Store};
 
-use super::{Database, all_entries, append, create, entry, note, process, process_all};
+use super::{Database, all_entries, append, begin_batch, create, entry, note, process, process_all};
 
 /// The bytes of an entry of these tests: all values of a byte, NUL and what is no UTF-8 among them.
 fn data(index: u64) -> Vec<u8> {

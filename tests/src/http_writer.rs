@@ -5,6 +5,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::chance::Chance;
+use crate::deadline::Deadline;
 use crate::history::{Transaction, Writer};
 use crate::program::client;
 
@@ -69,12 +70,13 @@ impl HttpWriter {
 
     /// Sends a batch until it is acknowledged; its tickets, and how often it was sent in vain.
     pub async fn deliver(&self, number: u64, batch: &Transaction, chance: &mut Chance) -> (Vec<String>, u64) {
-        let mut vain = 0;
+        let (mut vain, deadline) = (0, Deadline::of("a batch is acknowledged"));
         loop {
             if let Sent::Acknowledged(tickets) = self.send(number, batch).await {
                 return (tickets, vain);
             }
             vain += 1;
+            deadline.pause().await;
             tokio::time::sleep(chance.time(PAUSE)).await;
         }
     }

@@ -15,3 +15,4 @@ pub mod reference;
 pub mod sample_log;
 pub mod sequencing;
 pub mod server;
+pub mod small_disk;

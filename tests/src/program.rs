@@ -10,7 +10,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::chance::Chance;
-use crate::deadline::until;
+use crate::deadline::{Deadline, until};
 
 /// The program, built once a run.
 ///
@@ -72,7 +72,7 @@ impl ServerProcess {
     pub fn start(arguments: &[&str]) -> Self {
         let listen = free_address();
         let address = format!("http://{listen}");
-        let arguments = ["serve", "--listen", &listen].iter().chain(arguments).map(ToString::to_string);
+        let arguments = ["serve", "--listen", &*listen].into_iter().chain(arguments.iter().copied()).map(str::to_owned);
         let folder = tempfile::tempdir().unwrap();
         let mut server = Self { address, arguments: arguments.collect(), process: None, folder };
         server.start_again();
@@ -128,12 +128,11 @@ impl ServerProcess {
     /// # Panics
     /// If it does not get ready.
     pub async fn ready(&self) {
-        let client = client();
-        let ready = async || {
-            let answer = client.get(format!("{}/readyz", self.address)).send().await;
-            answer.is_ok_and(|answer| answer.status() == 200).then_some(())
-        };
-        until("the server is ready", ready).await;
+        let (client, deadline) = (client(), Deadline::of("the server is ready"));
+        let ask = || client.get(format!("{}/readyz", self.address)).send();
+        while ask().await.map_or(true, |answer| answer.status() != 200) {
+            deadline.pause().await;
+        }
     }
 
     /// All that it has printed, in all its lives.

@@ -160,7 +160,7 @@ async fn two_servers_that_are_killed_again_and_again_keep_every_committed_entry_
     let place = tempfile::tempdir().unwrap();
     let secret = place.path().join("secret").display().to_string();
     let data = ["one", "other"].map(|name| place.path().join(name));
-    let made = command(&["key", "generate", "--secret-file", &secret]).output().unwrap();
+    let made = command(&["key", "generate", "--out", &secret]).output().unwrap();
     assert!(made.status.success(), "{made:?}");
     let serve = |data: &Path| {
         let data = data.display().to_string();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use attestlog_core::{Checkpoint, ConsistencyProof, Hash, SignedCheckpoint, VerifierKey};
 use attestlog_server::store::Log;
+use futures_util::future::join_all;
 use reqwest::Client;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -11,8 +12,11 @@ use tokio_util::sync::CancellationToken;
 use crate::chance::Chance;
 use crate::program::client;
 
-/// The longest pause of an observer.
-const PAUSE: u64 = 20;
+/// The longest pause of an observer, in milliseconds.
+const PAUSE: u64 = 50;
+
+/// The proofs that are asked for at the same time.
+const AT_ONCE: usize = 16;
 
 /// The pairs that are compared beside the neighbours.
 const FAR_PAIRS: u64 = 100;
@@ -72,12 +76,14 @@ impl Heads {
     pub async fn verify(&self, client: &Client, server: &str, chance: &mut Chance) {
         let heads: Vec<&Checkpoint> = self.seen.values().collect();
         assert!(heads.len() >= 3, "{} heads of {} were seen", heads.len(), self.log.name);
-        for pair in heads.windows(2) {
-            self.verify_pair(client, server, pair[0], pair[1]).await;
-        }
         let mut pick = || usize::try_from(chance.below(heads.len() as u64)).unwrap();
-        for (one, other) in (0..FAR_PAIRS).map(|_| (pick(), pick())).collect::<Vec<_>>() {
-            self.verify_pair(client, server, heads[one.min(other)], heads[one.max(other)]).await;
+        let mut pairs: Vec<_> = (1..heads.len()).map(|new| (new - 1, new)).collect();
+        pairs.extend((0..FAR_PAIRS).map(|_| (pick(), pick())));
+        for pairs in pairs.chunks(AT_ONCE) {
+            let verify = |&(one, other): &(usize, usize)| {
+                self.verify_pair(client, server, heads[one.min(other)], heads[one.max(other)])
+            };
+            join_all(pairs.iter().map(verify)).await;
         }
     }
 

@@ -50,7 +50,9 @@ impl HttpWriter {
     #[must_use]
     pub fn batch(&self, number: u64, length: u64) -> Transaction {
         let (name, padding) = (&self.name, "x".repeat(self.padding));
-        let entry = |entry| format!("{{\"writer\":\"{name}\",\"batch\":{number},\"entry\":{entry},\"_\":\"{padding}\"}}");
+        let entry = |entry| {
+            format!("{{\"writer\":\"{name}\",\"batch\":{number},\"entry\":{entry},\"_\":\"{padding}\"}}")
+        };
         (0..length).map(entry).collect()
     }
 
@@ -112,7 +114,9 @@ async fn read(answer: Response, entries: usize) -> Sent {
     if status == 202 {
         let tickets = json["tickets"].as_array().unwrap();
         assert_eq!(tickets.len(), entries);
-        return Sent::Acknowledged(tickets.iter().map(|ticket| ticket.as_str().unwrap().to_owned()).collect());
+        return Sent::Acknowledged(
+            tickets.iter().map(|ticket| ticket.as_str().unwrap().to_owned()).collect(),
+        );
     }
     assert_eq!((status, kind.as_deref()), (503, Some("application/problem+json")), "{body}");
     let text = body.to_lowercase();

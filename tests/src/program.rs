@@ -72,7 +72,8 @@ impl ServerProcess {
     pub fn start(arguments: &[&str]) -> Self {
         let listen = free_address();
         let address = format!("http://{listen}");
-        let arguments = ["serve", "--listen", &*listen].into_iter().chain(arguments.iter().copied()).map(str::to_owned);
+        let arguments =
+            ["serve", "--listen", &*listen].into_iter().chain(arguments.iter().copied()).map(str::to_owned);
         let folder = tempfile::tempdir().unwrap();
         let mut server = Self { address, arguments: arguments.collect(), process: None, folder };
         server.start_again();

@@ -30,7 +30,8 @@ impl SmallDisk {
         let disk = Self { folder };
         fs::create_dir(disk.path()).unwrap();
         let size = format!("size={megabytes}m,mode=0755");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(disk.path()).output();
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(disk.path()).output();
         let mounted = mounted.expect("mount is installed");
         assert!(
             mounted.status.success(),

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 const WRITERS: u64 = 8;
 
 /// How often each server is killed.
-const KILLS: u64 = 8;
+const KILLS: u64 = 6;
 
 /// The longest transaction.
 const MAX_ENTRIES: u64 = 40;
@@ -37,7 +37,7 @@ async fn kill_again_and_again(mut server: ServerProcess, mut chance: Chance) -> 
             server.ready().await;
         }
         // At any point of whatever it is doing.
-        tokio::time::sleep(chance.time(900)).await;
+        tokio::time::sleep(chance.time(700)).await;
         server.kill();
         tokio::time::sleep(chance.time(300)).await;
         server.start_again();
@@ -70,10 +70,8 @@ impl Application {
         let mut appended = Entries::new();
         for entry in from..from + entries {
             let log = usize::try_from(self.chance.below(LOGS.len() as u64)).unwrap();
-            let text = format!(
-                "{{\"writer\":\"{}\",\"transaction\":{transaction},\"entry\":{entry}}}",
-                self.name
-            );
+            let text =
+                format!("{{\"writer\":\"{}\",\"transaction\":{transaction},\"entry\":{entry}}}", self.name);
             sqlx::query("select attestlog.append($1, convert_to($2, 'UTF8'))")
                 .bind(LOGS[log])
                 .bind(&text)

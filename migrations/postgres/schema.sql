@@ -240,19 +240,6 @@ begin
         perform set_config('synchronous_commit', 'on', true);
     end if;
 
-    if look_at_everything then
-        return query
-            select p.log_id, p.id, p.source_id, p.data, p.leaf_hash
-            from tree t cross join lateral (
-                select * from processed_log p
-                where p.log_id = t.log_id and p.id >= t.size order by p.id limit least(max_rows, 256)
-            ) p
-            limit least(max_rows, 256);
-        if found then
-            return;
-        end if;
-    end if;
-
     now_running := pg_current_snapshot();
     here := (select s.system_identifier from pg_control_system() s);
     select * into mark from processing_mark;

@@ -3,6 +3,8 @@
 //! A command returns [`Verdict`] or [`Failure`]; `main.rs` turns either into an exit code. Results go to stdout, as
 //! text or with `--json` as JSON; everything else goes to stderr.
 
+use std::io::IsTerminal;
+
 use clap::{Parser, Subcommand, ValueEnum};
 
 use failure::Failure;
@@ -99,6 +101,7 @@ impl Cli {
         };
         let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| level.into());
         let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        let lines = lines.with_ansi(std::io::stderr().is_terminal());
         match format {
             LogFormat::Text => lines.with_target(false).init(),
             LogFormat::Json => lines.json().init(),

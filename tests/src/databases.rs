@@ -1,4 +1,5 @@
 //! Databases for tests: each its own, made empty and dropped with its guard.
+#![expect(clippy::expect_used, reason = "a test that cannot set up its database fails, and says why")]
 
 use std::process::Command;
 

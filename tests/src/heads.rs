@@ -101,6 +101,9 @@ impl Heads {
 }
 
 /// Collects the heads that any of the servers shows, now this and now that one, until `stop`.
+///
+/// # Panics
+/// As [`Heads::observe`].
 pub async fn observe(
     mut logs: Vec<Heads>,
     servers: Vec<String>,

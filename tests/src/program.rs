@@ -17,29 +17,22 @@ use crate::deadline::{Deadline, until};
 /// # Panics
 /// If it cannot be built.
 pub fn binary() -> &'static Path {
-    static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
-        // target/debug/deps/cli-…: the same folder and profile as this test.
-        let test = std::env::current_exe().unwrap();
-        let profile = test.parent().and_then(Path::parent).unwrap();
-        let target = profile.parent().unwrap();
-        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.args([
-            "build",
-            "--quiet",
-            "--package",
-            "attestlog-server",
-            "--bin",
-            "attestlog",
-            "--target-dir",
-        ]);
-        cargo.arg(target).current_dir(env!("CARGO_MANIFEST_DIR"));
-        if profile.ends_with("release") {
-            cargo.arg("--release");
-        }
-        assert!(cargo.status().expect("cargo runs").success(), "the program attestlog cannot be built");
-        profile.join("attestlog")
-    })
+    static BINARY: OnceLock<Option<PathBuf>> = OnceLock::new();
+    BINARY.get_or_init(build).as_deref().expect("the program attestlog can be built")
+}
+
+fn build() -> Option<PathBuf> {
+    // target/debug/deps/cli-…: the same folder and profile as this test.
+    let test = std::env::current_exe().unwrap();
+    let profile = test.parent().and_then(Path::parent).unwrap();
+    let target = profile.parent().unwrap();
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--quiet", "--package", "attestlog-server", "--bin", "attestlog", "--target-dir"]);
+    cargo.arg(target).current_dir(env!("CARGO_MANIFEST_DIR"));
+    if profile.ends_with("release") {
+        cargo.arg("--release");
+    }
+    cargo.status().expect("cargo runs").success().then(|| profile.join("attestlog"))
 }
 
 /// A call of the program that the environment does not change.

@@ -2,7 +2,7 @@
 //!
 //! It drives the real binary. What happens follows from a seed, though not when; a failing test shows its seed.
 
-#![expect(clippy::unwrap_used, reason = "what cannot be unwrapped fails the test")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "the code of tests fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -2,6 +2,8 @@
 //!
 //! It drives the real binary, each test on a store of its own. No PostgreSQL is needed.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "the code of tests fails by panicking")]
+
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -152,6 +154,10 @@ impl Drop for Server {
     }
 }
 
+fn parsed(stdout: &str) -> Value {
+    serde_json::from_str(stdout).unwrap()
+}
+
 #[test]
 fn each_command_teaches_itself_with_an_example_and_its_exit_codes() {
     let place = Place::new();
@@ -214,7 +220,7 @@ fn stdin_raw_files_and_lines_from_a_number_on_are_appended() {
     let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(b"{\"a\":1}\n{\"a\":2}\n").unwrap();
     let outcome = Outcome::of(&["append -"], child.wait_with_output().unwrap()).exits(0);
-    assert_eq!(serde_json::from_str::<Value>(&outcome.stdout).unwrap()["entries"], 2);
+    assert_eq!(parsed(&outcome.stdout)["entries"], 2);
 
     place.write("raw", "one\ntwo\n").ok(&["append", "default", "raw", "--format", "raw"]);
     place.ok(&["append", "default", "raw", "--from-line", "2"]);
@@ -322,10 +328,19 @@ fn names_origins_and_logs_that_exist_are_refused() {
 #[test]
 fn commands_that_read_make_no_store() {
     let place = Place::new();
-    for call in [&["log", "list"][..], &["fsck"], &["append", "default", "x"], &["key", "show"]] {
+    for call in [&["log", "list"][..], &["fsck"], &["append", "other", "x"], &["key", "show"]] {
         place.run(call).cannot(&["no store in attestlog-data", "attestlog serve", "--data"]);
     }
     assert!(!place.path("attestlog-data").exists());
+}
+
+#[test]
+fn the_first_append_to_default_makes_the_embedded_store() {
+    let place = Place::new();
+    place.write("x", "one\ntwo\n");
+    let outcome = place.run(&["append", "default", "x"]).exits(0);
+    assert!(outcome.stdout.contains("signed head of size 2"), "{}", outcome.stdout);
+    place.run(&["fsck"]).exits(0);
 }
 
 #[test]
@@ -402,7 +417,7 @@ fn an_exported_bundle_is_verified_and_one_changed_entry_of_it_is_caught() {
     place.run(&["verify", "--policy", "log.policy", "all.tar"]).exits(0);
     place.ok(&["export", "default", "--out", "part.tar", "--from", "1", "--to", "3"]);
     let outcome = place.run(&["verify", "--policy", "log.policy", "part.tar", "--json"]).exits(0);
-    assert_eq!(serde_json::from_str::<Value>(&outcome.stdout).unwrap()["first_index"], 1);
+    assert_eq!(parsed(&outcome.stdout)["first_index"], 1);
     for bundle in ["all.tar", "part.tar"] {
         let mut bytes = fs::read(place.path(bundle)).unwrap();
         let at = bytes.windows(5).position(|window| window == b"three").unwrap();
@@ -487,8 +502,7 @@ fn a_generated_secret_is_private_never_printed_and_never_overwritten() {
 #[test]
 fn a_database_that_is_down_or_none_at_all_is_said_so_without_its_password() {
     let place = Place::new();
-    place.write("lines", "one\n");
-    for call in [&["append", "default", "lines"][..], &["log", "list"], &["migrate"], &["fsck"]] {
+    for call in [&["log", "list"][..], &["migrate"]] {
         let mut call = call.to_vec();
         call.extend(["--database", "postgres://user:hunter2@127.0.0.1:1/app"]);
         let outcome = place.run(&call).cannot(&["database is not available", "--database"]);
@@ -581,13 +595,13 @@ fn everything_goes_through_a_server_too() {
     assert!(run(&["log", "list"]).exits(0).stdout.contains("example.com/mine"));
 
     let outcome = with_token(&["append", "mine", "lines", "--json"]).exits(0);
-    assert_eq!(serde_json::from_str::<Value>(&outcome.stdout).unwrap()["last_index"], 1);
+    assert_eq!(parsed(&outcome.stdout)["last_index"], 1);
     let outcome = with_token(&["append", "mine", "events", "--format", "ndjson", "--json"]).exits(0);
-    assert_eq!(serde_json::from_str::<Value>(&outcome.stdout).unwrap()["last_index"], 3);
+    assert_eq!(parsed(&outcome.stdout)["last_index"], 3);
     for _ in 0..2 {
         let call = ["append", "mine", "events", "--format", "ndjson", "--idempotency-prefix", "p", "--json"];
         let outcome = with_token(&call).exits(0);
-        assert_eq!(serde_json::from_str::<Value>(&outcome.stdout).unwrap()["last_index"], 5);
+        assert_eq!(parsed(&outcome.stdout)["last_index"], 5);
     }
 
     client.write("log.policy", run(&["log", "policy", "mine"]).exits(0).stdout);

@@ -3,7 +3,7 @@
 //!
 //! It drives the real binary. The tests that fill a disk mount a small one, which needs root.
 
-#![expect(clippy::unwrap_used, reason = "what cannot be unwrapped fails the test")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "the code of tests fails by panicking")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

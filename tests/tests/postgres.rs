@@ -2,6 +2,8 @@
 //!
 //! What both stores do alike is in the conformance suite.
 
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "what cannot be done fails the test")]
+
 mod postgres {
     mod append;
     mod failures;

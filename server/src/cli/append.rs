@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use attestlog_server::deployment::DEFAULT_LOG;
 use attestlog_server::event::validate_event;
 use attestlog_server::store::{Appended, Events, Log, NewEntry, Store, StoreError, Ticket};
 use clap::Args;
@@ -26,7 +27,8 @@ const BUSY_PATIENCE: Duration = Duration::from_secs(30);
 /// the log. Entries are stored in order, some 1,000 in one transaction. If it ends midway, it says how many are stored
 /// and with which --from-line to go on; with --idempotency-prefix the same call can simply be made again.
 ///
-/// It works beside a running server and without one: then it signs the head itself. Through a server (--server), NDJSON
+/// It works beside a running server and without one: then it signs the head itself. The first append to "default" makes
+/// the embedded store, as a first server would. Through a server (--server), NDJSON
 /// goes in requests of some 1,000 lines; everything else, and NDJSON with an --idempotency-prefix, takes a request an
 /// entry.
 #[derive(Debug, Args)]
@@ -117,6 +119,7 @@ impl Append {
             }
             _ => None,
         };
+        target.close().await;
         self.report(&stored, covered, seconds)
     }
 
@@ -126,7 +129,16 @@ impl Append {
             return Ok(Target::Server { remote, log: self.log.clone() });
         }
         let deployment = self.secret.deployment(&self.store)?;
-        let store = deployment.open_store().await?;
+        let store = if self.log == DEFAULT_LOG && deployment.database.is_none() {
+            // As a first server would: a new embedded store has this log.
+            let store = deployment.create_store().await?;
+            if store.logs().await?.is_empty() {
+                deployment.signing(Arc::clone(&store)).await?;
+            }
+            store
+        } else {
+            deployment.open_store().await?
+        };
         let log = find_log(&*store, &self.log).await?;
         let heads = if self.no_wait {
             None
@@ -281,6 +293,13 @@ impl Target {
             Self::Server { remote, log } => {
                 remote.append(log, batch.entries, options.format, |line| options.key(line)).await
             }
+        }
+    }
+
+    /// Lets the embedded store put everything into its one file.
+    async fn close(&self) {
+        if let Self::Store { store, .. } = self {
+            store.close().await;
         }
     }
 

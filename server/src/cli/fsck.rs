@@ -107,10 +107,11 @@ fn print(report: &Report) -> Result<(), Failure> {
     if report.is_clean() {
         return output::line(&format!("{log}: holds ({checked})"));
     }
-    output::line(&format!("{log}: DAMAGED, {findings_total} findings ({checked})"))?;
+    let findings_word = if *findings_total == 1 { "finding" } else { "findings" };
+    output::line(&format!("{log}: DAMAGED, {findings_total} {findings_word} ({checked})"))?;
     for finding in findings {
         output::line(&match finding.index {
-            Some(index) => format!("  index {index}: {}", finding.what),
+            Some(index) => format!("  index {index}: {finding}"),
             None => format!("  {}", finding.what),
         })?;
     }

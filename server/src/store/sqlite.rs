@@ -2,7 +2,7 @@
 //!
 //! The file is in WAL mode with `synchronous = full`: whoever reads never waits, one writes at a time, and a commit is
 //! on the disk when it returns. Several processes may have it open, a command line beside a server, say. The SQL is in
-//! the modules below: [`append`] and [`batch`] write, [`read`] and [`scan`] read.
+//! the modules below: `append` and `batch` write, `read` and `scan` read.
 
 use std::collections::HashMap;
 use std::ops::Range;

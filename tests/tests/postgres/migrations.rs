@@ -39,7 +39,7 @@ async fn twenty_migrators_at_once_migrate_once() {
 }
 
 #[tokio::test]
-async fn twenty_databases_migrate_at_once_though_they_share_the_roles() {
+async fn databases_that_share_the_roles_can_be_migrated_at_once() {
     let mut databases = Vec::new();
     for _ in 0..6 {
         databases.push(empty_postgres().await);

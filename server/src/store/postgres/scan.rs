@@ -106,12 +106,15 @@ fn skip_header(bytes: &[u8]) -> Result<Option<&[u8]>, StoreError> {
     Ok(rest.get(length..))
 }
 
+/// Index, entry, leaf hash.
 type Row<'b> = (i64, &'b [u8], &'b [u8]);
 
-/// The next row, `Some(None)` in its place at the end of the stream, and what follows it; `None` if it is not all there
-/// yet.
+/// What was read and what follows it; `None` if it is not all there yet.
+type Read<'b, T> = Result<Option<(T, &'b [u8])>, StoreError>;
+
+/// The next row, or `None` in its place at the end of the stream.
 #[inline]
-fn read_row(bytes: &[u8]) -> Result<Option<(Option<Row<'_>>, &[u8])>, StoreError> {
+fn read_row(bytes: &[u8]) -> Read<'_, Option<Row<'_>>> {
     let Some((columns, rest)) = bytes.split_first_chunk::<2>() else { return Ok(None) };
     match i16::from_be_bytes(*columns) {
         3 => {}
@@ -127,7 +130,7 @@ fn read_row(bytes: &[u8]) -> Result<Option<(Option<Row<'_>>, &[u8])>, StoreError
 
 /// A field is its length and its bytes; there are no nulls here.
 #[inline]
-fn read_field(bytes: &[u8]) -> Result<Option<(&[u8], &[u8])>, StoreError> {
+fn read_field(bytes: &[u8]) -> Read<'_, &[u8]> {
     let Some((length, rest)) = bytes.split_first_chunk::<4>() else { return Ok(None) };
     let length = usize::try_from(i32::from_be_bytes(*length)).map_err(|_| unreadable())?;
     Ok(rest.split_at_checked(length))
@@ -155,7 +158,9 @@ mod tests {
         bytes
     }
 
-    fn read(chunks: &[&[u8]]) -> Result<(Vec<(u64, Vec<u8>)>, bool), StoreError> {
+    type Seen = Vec<(u64, Vec<u8>)>;
+
+    fn read(chunks: &[&[u8]]) -> Result<(Seen, bool), StoreError> {
         let (mut parser, mut seen) = (CopyParser::default(), Vec::new());
         for chunk in chunks {
             parser.feed(chunk, &mut |index, data, hash| {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use axum::http::{HeaderName, Method, Response, header};
 use axum::middleware::from_fn;
+use axum::routing::get;
 use axum::{Router, body::HttpBody};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
@@ -92,6 +93,19 @@ pub fn app(service: Arc<Service>, metrics: PrometheusHandle) -> Router {
         .layer(CompressionLayer::new().no_br().no_deflate().compress_when(WorthCompressing))
         .layer(cors())
         .layer(CatchPanicLayer::custom(observe::answer_panic))
+        .layer(from_fn(observe::observe))
+}
+
+/// The interface of a server whose store is not open yet: it lives, and serves nothing.
+pub fn app_without_store() -> Router {
+    let detail = "the server waits for its database; nothing was stored; try again later";
+    let not_yet = async move || Problem::new(Code::DatabaseUnavailable, detail);
+    Router::new()
+        .route("/healthz", get(health::healthz))
+        .fallback(not_yet)
+        .method_not_allowed_fallback(not_yet)
+        .layer(from_fn(observe::drain_refused))
+        .layer(cors())
         .layer(from_fn(observe::observe))
 }
 

@@ -133,6 +133,8 @@ impl Publisher {
     /// [`PublishError`]; after one, nothing was shown.
     pub async fn checkpoint(&self, log: &Log) -> Result<Arc<PublishedCheckpoint>, PublishError> {
         loop {
+            // Before the database is asked: what is recorded from then on may be newer than its answer.
+            let old = self.heads.head(&log.origin);
             let stored = self.store.checkpoint(log.id).await?;
             let stored = stored.ok_or_else(|| PublishError::NoCheckpoint(log.name.clone()))?;
             if let Some(shown) = lock(&self.shown).get(&log.id).filter(|shown| shown.note == stored.note) {
@@ -140,7 +142,7 @@ impl Publisher {
                 return Ok(Arc::clone(shown));
             }
             let checkpoint = open(log, &stored.note)?;
-            let advance = self.check(log, checkpoint.head()).await?;
+            let advance = self.check(log, old, checkpoint.head()).await?;
             let shown = Arc::new(PublishedCheckpoint { checkpoint, note: stored.note });
             if self.record(vec![(log.id, advance, Arc::clone(&shown))]).await?.is_empty() {
                 return Ok(shown);
@@ -149,7 +151,7 @@ impl Publisher {
     }
 
     /// Confirms that the tree with this edge, as it is committed, extends what was published: then a head that
-    /// extends it may be signed.
+    /// extends it may be signed. Call it within the batch that read the edge: until it ends, there is no newer head.
     ///
     /// # Errors
     /// [`PublishError::RolledBack`], [`PublishError::Rewritten`]; [`PublishError::Store`].
@@ -158,7 +160,7 @@ impl Publisher {
         if lock(&self.confirmed).get(&log.id) == Some(&head) {
             return Ok(());
         }
-        self.check(log, head).await?;
+        self.check(log, self.heads.head(&log.origin), head).await?;
         lock(&self.confirmed).insert(log.id, head);
         Ok(())
     }
@@ -179,9 +181,8 @@ impl Publisher {
         self.record(signed.into_iter().map(with_advance).collect()).await.map(|_| ())
     }
 
-    /// What has to be recorded to publish `new`, which is a committed head of this log.
-    async fn check(&self, log: &Log, new: TreeHead) -> Result<Advance, PublishError> {
-        let old = self.heads.head(&log.origin);
+    /// What has to be recorded to publish `new`, which is a committed head of this log, on top of `old`.
+    async fn check(&self, log: &Log, old: Option<TreeHead>, new: TreeHead) -> Result<Advance, PublishError> {
         if let Some(old) = old {
             if new.size < old.size {
                 let (published, found) = (old.size.0, new.size.0);

@@ -107,6 +107,26 @@ pub async fn open_patiently(
     }
 }
 
+/// Opens a deployment as [`open_patiently`] does, and meanwhile answers on its listener that the server lives and is not
+/// ready.
+///
+/// # Errors
+/// As [`open_patiently`].
+pub async fn open_while_listening(
+    listener: &TcpListener,
+    deployment: &Deployment,
+    stop: &CancellationToken,
+) -> Result<Option<Signing>, DeploymentError> {
+    let connections = GracefulShutdown::new();
+    let opened = tokio::select! {
+        opened = open_patiently(deployment, stop) => opened,
+        () = accept(listener, crate::http::app_without_store(), &connections, stop) => Ok(None),
+    };
+    // Whoever is connected is answered, and connects again to reach the server proper.
+    tokio::spawn(connections.shutdown());
+    opened
+}
+
 async fn warn_of_losses(store: &dyn Store) {
     match store.durability_warnings().await {
         Ok(warnings) => warnings.iter().for_each(|warning| tracing::warn!("{warning}")),

@@ -7,32 +7,12 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::OnceLock;
 
+use attestlog_tests::program::command;
 use serde_json::Value;
 use tempfile::TempDir;
-
-/// The program, built once a run.
-fn binary() -> &'static Path {
-    static BINARY: OnceLock<Option<PathBuf>> = OnceLock::new();
-    BINARY.get_or_init(build).as_deref().expect("the program attestlog can be built")
-}
-
-fn build() -> Option<PathBuf> {
-    // target/debug/deps/cli-…: the same folder and profile as this test.
-    let test = std::env::current_exe().unwrap();
-    let profile = test.parent().and_then(Path::parent).unwrap();
-    let target = profile.parent().unwrap();
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "--package", "attestlog-server", "--bin", "attestlog", "--target-dir"]);
-    cargo.arg(target).current_dir(env!("CARGO_MANIFEST_DIR"));
-    if profile.ends_with("release") {
-        cargo.arg("--release");
-    }
-    cargo.status().expect("cargo runs").success().then(|| profile.join("attestlog"))
-}
 
 /// A folder of its own, with a store in it once a command makes one.
 struct Place(TempDir);
@@ -59,12 +39,8 @@ impl Place {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(binary());
-        command.args(arguments).current_dir(self.0.path());
-        for name in ["ATTESTLOG_DATA", "ATTESTLOG_SECRET", "ATTESTLOG_TOKEN", "DATABASE_URL", "RUST_LOG"] {
-            command.env_remove(name);
-        }
-        command.stdin(Stdio::null());
+        let mut command = command(arguments);
+        command.current_dir(self.0.path());
         command
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use attestlog_server::deployment::{Deployment, Signing};
 use attestlog_server::sequencer::Pace;
-use attestlog_server::serve::{open_patiently, serve};
+use attestlog_server::serve::{open_while_listening, serve};
 use attestlog_server::service::{AppendToken, Settings};
 use clap::Args;
 use tokio::net::TcpListener;
@@ -78,7 +78,9 @@ impl Serve {
         })?;
         let stop = CancellationToken::new();
         stop_at_signals(stop.clone())?;
-        let Some(signing) = open_patiently(&deployment, &stop).await? else { return Ok(Verdict::Holds) };
+        let Some(signing) = open_while_listening(&listener, &deployment, &stop).await? else {
+            return Ok(Verdict::Holds);
+        };
         let address = listener.local_addr().map_err(|error| Failure::new(error.to_string()))?;
         self.greet(&signing, &deployment, address).await?;
         serve(listener, signing, settings, stop).await.map_err(|error| Failure::new(error.to_string()))?;

@@ -32,7 +32,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     get, path = "/healthz", tag = "operation",
     responses((status = 200, description = "it does", body = String, content_type = "text/plain; charset=utf-8"))
 )]
-async fn healthz() -> impl IntoResponse {
+pub(super) async fn healthz() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, TEXT), NO_STORE], "alive\n")
 }
 

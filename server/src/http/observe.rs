@@ -73,7 +73,7 @@ pub(super) async fn drain_refused(request: Request, next: Next) -> Response {
         Some((piece, body))
     });
     let response = next.run(Request::from_parts(parts, Body::from_stream(pieces))).await;
-    if response.status().is_client_error() {
+    if response.status().is_client_error() || response.status().is_server_error() {
         let (mut body, mut left) = (body.lock().await, MAX_DRAINED);
         while let Ok(Some(Ok(piece))) = tokio::time::timeout(DRAIN_PATIENCE, body.next()).await {
             match left.checked_sub(piece.len()) {

@@ -1,0 +1,122 @@
+//! Heads as an observer collects them: every one that any server ever showed, to be compared in the end.
+
+use std::collections::BTreeMap;
+
+use attestlog_core::{Checkpoint, ConsistencyProof, Hash, SignedCheckpoint, VerifierKey};
+use attestlog_server::store::Log;
+use futures_util::future::join_all;
+use reqwest::Client;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::chance::Chance;
+use crate::program::client;
+
+/// The longest pause of an observer, in milliseconds.
+const PAUSE: u64 = 50;
+
+/// The proofs that are asked for at the same time.
+const AT_ONCE: usize = 16;
+
+/// The pairs that are compared beside the neighbours.
+const FAR_PAIRS: u64 = 100;
+
+/// The heads of one log, by size.
+#[derive(Debug)]
+pub struct Heads {
+    log: Log,
+    key: VerifierKey,
+    seen: BTreeMap<u64, Checkpoint>,
+}
+
+impl Heads {
+    /// None yet.
+    ///
+    /// # Panics
+    /// If the log has no key.
+    #[must_use]
+    pub fn of(log: Log) -> Self {
+        let key = VerifierKey::parse(&log.vkey).unwrap();
+        Self { log, key, seen: BTreeMap::new() }
+    }
+
+    /// The number of different heads.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.seen.len()
+    }
+
+    /// Takes down the head that a server shows now, if it answers; its size.
+    ///
+    /// # Panics
+    /// If the server answers anything but a head or that it cannot, or a head that the key has not signed, or another
+    /// head of a size that was seen, or one that is smaller than the last.
+    pub async fn observe(&mut self, client: &Client, server: &str) -> Option<u64> {
+        let answer = client.get(format!("{server}/logs/{}/checkpoint", self.log.name)).send().await.ok()?;
+        let status = answer.status();
+        let body = answer.bytes().await.ok()?;
+        assert!(matches!(status.as_u16(), 200 | 503), "{status}: {}", String::from_utf8_lossy(&body));
+        if status != 200 {
+            return None;
+        }
+        let head = SignedCheckpoint::parse(&body).unwrap().open(&self.key).unwrap();
+        let size = head.size().0;
+        let largest = self.seen.keys().next_back().copied().unwrap_or_default();
+        assert!(size >= largest, "a head of size {size} was shown after one of size {largest}");
+        if let Some(other) = self.seen.insert(size, head.clone()) {
+            assert_eq!(other.root(), head.root(), "two histories of size {size}");
+        }
+        Some(size)
+    }
+
+    /// Checks that each head extends the one before it, and the heads of random pairs each other.
+    ///
+    /// # Panics
+    /// If there are too few heads to compare, or one does not extend another.
+    pub async fn verify(&self, client: &Client, server: &str, chance: &mut Chance) {
+        let heads: Vec<&Checkpoint> = self.seen.values().collect();
+        assert!(heads.len() >= 3, "{} heads of {} were seen", heads.len(), self.log.name);
+        let mut pick = || usize::try_from(chance.below(heads.len() as u64)).unwrap();
+        let mut pairs: Vec<_> = (1..heads.len()).map(|new| (new - 1, new)).collect();
+        pairs.extend((0..FAR_PAIRS).map(|_| (pick(), pick())));
+        for pairs in pairs.chunks(AT_ONCE) {
+            let verify = |&(one, other): &(usize, usize)| {
+                self.verify_pair(client, server, heads[one.min(other)], heads[one.max(other)])
+            };
+            join_all(pairs.iter().map(verify)).await;
+        }
+    }
+
+    async fn verify_pair(&self, client: &Client, server: &str, old: &Checkpoint, new: &Checkpoint) {
+        let (log, from, to) = (&self.log.name, old.size(), new.size());
+        let url = format!("{server}/logs/{log}/proof/consistency?old={from}&new={to}");
+        let answer = client.get(&url).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{url}");
+        let body: Value = answer.json().await.unwrap();
+        let hash = |hash: &Value| Hash::parse_base64(hash.as_str().unwrap().as_bytes()).unwrap();
+        let hashes = body["proof"].as_array().unwrap().iter().map(hash).collect();
+        let verdict = new.verify_extends(old, &ConsistencyProof::new(hashes));
+        assert_eq!(verdict, Ok(()), "{log}: the head of {to} entries does not extend that of {from}");
+    }
+}
+
+/// Collects the heads that any of the servers shows, now this and now that one, until `stop`.
+///
+/// # Panics
+/// As [`Heads::observe`].
+pub async fn observe(
+    mut logs: Vec<Heads>,
+    servers: Vec<String>,
+    mut chance: Chance,
+    stop: CancellationToken,
+) -> Vec<Heads> {
+    let client = client();
+    while !stop.is_cancelled() {
+        for heads in &mut logs {
+            let server = usize::try_from(chance.below(servers.len() as u64)).unwrap();
+            heads.observe(&client, &servers[server]).await;
+        }
+        tokio::time::sleep(chance.time(PAUSE)).await;
+    }
+    logs
+}

@@ -1,5 +1,5 @@
 //! What hashing, proving and verifying cost, each beside the plain hashing or signing that it cannot be faster than.
-#![expect(clippy::unwrap_used, missing_docs, reason = "a benchmark that cannot go on has failed")]
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on has failed")]
 
 use std::hint::black_box;
 use std::time::Duration;

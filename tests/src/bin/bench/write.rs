@@ -144,7 +144,8 @@ pub(crate) async fn run(bench: &Bench) {
                 }
                 result.rates.push(rate);
                 result.ratios.push(rate / plain);
-                result.signed.push(signed / (rate * measured.elapsed.as_secs_f64()));
+                // What the rounds before the time began left is signed in it too.
+                result.signed.push((signed / (rate * measured.elapsed.as_secs_f64())).min(1.0));
                 result.measured.times.extend(measured.times);
             }
         }

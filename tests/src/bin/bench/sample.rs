@@ -1,0 +1,150 @@
+//! Large logs that are made once and read by several sections.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use attestlog_server::deployment::{DEFAULT_LOG, Deployment, SecretSource};
+use attestlog_server::sequencer::{Pace, Sequencer, Step};
+use attestlog_server::store::{Log, NewEntry, Store};
+use attestlog_tests::databases::{PostgresGuard, empty_postgres};
+use tempfile::TempDir;
+
+use super::load::event;
+
+/// The logs that exist already.
+#[derive(Debug, Default)]
+pub(crate) struct SampleLogs {
+    /// One on PostgreSQL.
+    pub(crate) postgres: Option<SampleLog>,
+    /// One on the embedded store.
+    pub(crate) embedded: Option<SampleLog>,
+}
+
+/// The log `default` of a deployment of its own.
+#[derive(Debug)]
+pub(crate) struct SampleLog {
+    /// Its store.
+    pub(crate) store: Arc<dyn Store>,
+    /// The log.
+    pub(crate) log: Log,
+    /// Its entries so far.
+    pub(crate) size: u64,
+    deployment: Deployment,
+    directory: TempDir,
+    _guard: Option<PostgresGuard>,
+}
+
+impl SampleLogs {
+    /// The log on PostgreSQL, made with `size` entries unless there is one.
+    pub(crate) async fn postgres(&mut self, size: u64) -> &mut SampleLog {
+        if self.postgres.is_none() {
+            let mut made = SampleLog::on_postgres().await;
+            made.append(size).await;
+            made.sequence().await;
+            self.postgres = Some(made);
+        }
+        self.postgres.as_mut().expect("a log was made")
+    }
+
+    /// The log on the embedded store, made with `size` entries unless there is one.
+    pub(crate) async fn embedded(&mut self, size: u64) -> &mut SampleLog {
+        if self.embedded.is_none() {
+            let mut made = SampleLog::on_the_embedded_store().await;
+            made.append(size).await;
+            made.sequence().await;
+            self.embedded = Some(made);
+        }
+        self.embedded.as_mut().expect("a log was made")
+    }
+}
+
+impl SampleLog {
+    /// An empty log in a PostgreSQL database of its own.
+    pub(crate) async fn on_postgres() -> Self {
+        let (url, guard) = empty_postgres().await;
+        Self::make(Some(url), Some(guard)).await
+    }
+
+    /// An empty log in a directory of its own.
+    pub(crate) async fn on_the_embedded_store() -> Self {
+        Self::make(None, None).await
+    }
+
+    async fn make(database: Option<String>, guard: Option<PostgresGuard>) -> Self {
+        let directory = TempDir::with_prefix("attestlog-bench-").expect("a directory");
+        let data = directory.path().join("data");
+        let deployment = Deployment { data, database, secret: SecretSource::DataDirectory };
+        let store = deployment.create_store().await.expect("a store");
+        // Makes the secret and the log.
+        drop(deployment.signing(Arc::clone(&store)).await.expect("a deployment"));
+        let log = store.log(DEFAULT_LOG).await.expect("an answer").expect("the log default");
+        Self { store, log, size: 0, deployment, directory, _guard: guard }
+    }
+
+    /// The same log after its store was closed.
+    pub(crate) async fn reopened(self) -> Self {
+        let store = self.deployment.open_store().await.expect("the store opens");
+        Self { store, ..self }
+    }
+
+    /// The database's URL, if it is on PostgreSQL.
+    pub(crate) fn database(&self) -> Option<&str> {
+        self.deployment.database.as_deref()
+    }
+
+    /// Where the secret is, and the embedded store.
+    pub(crate) fn data(&self) -> &Path {
+        &self.deployment.data
+    }
+
+    /// A place for files of the benchmark.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Appends the next entries, 1,000 in a transaction; how long that took.
+    pub(crate) async fn append(&mut self, count: u64) -> Duration {
+        let began = Instant::now();
+        let (mut next, end) = (self.size, self.size + count);
+        while next < end {
+            let last = end.min(next + 1000);
+            let new = |number| NewEntry { log: self.log.id, data: event(number), idempotency_key: None };
+            let entries: Vec<NewEntry> = (next..last).map(new).collect();
+            self.store.append(&entries).await.expect("the entries are appended");
+            next = last;
+        }
+        self.size = end;
+        began.elapsed()
+    }
+
+    /// Processes all that is waiting, in this process, with the server's default batch size; each batch's entries and
+    /// time.
+    pub(crate) async fn sequence(&self) -> Vec<(usize, Duration)> {
+        let signing = self.deployment.signing(Arc::clone(&self.store)).await.expect("a deployment");
+        let mut sequencer =
+            Sequencer::new(Arc::clone(&self.store), signing.publisher, signing.keyring, Pace::default());
+        let mut batches = Vec::new();
+        loop {
+            let began = Instant::now();
+            match sequencer.step(began).await.expect("a batch") {
+                Step::Batch { entries, .. } => batches.push((entries, began.elapsed())),
+                Step::Idle => return batches,
+                Step::Standby => {}
+            }
+        }
+    }
+
+    /// The entries that signed heads cover.
+    pub(crate) async fn signed(&self) -> u64 {
+        let tree = self.store.tree(self.log.id).await.expect("an answer");
+        tree.expect("a tree").signed_size.0
+    }
+
+    /// Waits until a signed head covers `size` entries.
+    pub(crate) async fn wait_until_signed(&self, size: u64) {
+        while self.signed().await < size {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Markdown tables, and the load of the machine beside each.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// A table that is printed when it is complete.
+#[derive(Debug)]
+pub(crate) struct Table {
+    text: String,
+    load_before: String,
+}
+
+impl Table {
+    /// An empty table: its title, one sentence on what is measured, its columns.
+    pub(crate) fn new(title: &str, measured: &str, columns: &[&str]) -> Self {
+        let mut text = format!("\n### {title}\n\n{measured}\n\n");
+        let _ = writeln!(text, "| {} |", columns.join(" | "));
+        let _ = writeln!(text, "|{}", "---|".repeat(columns.len()));
+        eprintln!("bench: {title}");
+        Self { text, load_before: load_average() }
+    }
+
+    /// Adds a row.
+    pub(crate) fn row(&mut self, cells: &[String]) {
+        let _ = writeln!(self.text, "| {} |", cells.join(" | "));
+    }
+
+    /// Prints it with the load average from its beginning to its end.
+    pub(crate) fn print(self) {
+        print!("{}", self.text);
+        println!("\nLoad average {} before, {} after.", self.load_before, load_average());
+    }
+}
+
+/// The load average of the last minute.
+pub(crate) fn load_average() -> String {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().unwrap_or("?").to_owned()
+}
+
+/// A number with thousands separators, or with decimals if it is small.
+pub(crate) fn number(value: f64) -> String {
+    if value.abs() < 10.0 {
+        return format!("{value:.2}");
+    }
+    if value.abs() < 100.0 {
+        return format!("{value:.1}");
+    }
+    let digits = format!("{value:.0}");
+    let mut grouped = String::new();
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// A time in milliseconds.
+pub(crate) fn milliseconds(time: Duration) -> String {
+    number(time.as_secs_f64() * 1000.0)
+}
+
+/// A ratio.
+pub(crate) fn ratio(value: f64) -> String {
+    format!("{value:.2}")
+}

@@ -193,7 +193,9 @@ impl Deployment {
         match &self.database {
             None => Ok(Arc::new(SqliteStore::open(&self.embedded_path()).await?)),
             Some(url) if url.starts_with("postgres://") || url.starts_with("postgresql://") => {
-                Ok(Arc::new(PostgresStore::connect(url, MAX_CONNECTIONS)?))
+                let store = PostgresStore::connect(url, MAX_CONNECTIONS)?;
+                store.reach().await?;
+                Ok(Arc::new(store))
             }
             Some(url) => {
                 Err(DeploymentError::NotPostgres(url.split('@').next_back().unwrap_or_default().to_owned()))

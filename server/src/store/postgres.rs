@@ -75,6 +75,17 @@ impl PostgresStore {
         Ok(Self { pool })
     }
 
+    /// Makes one connection, and gives it up again: what keeps the pool from connecting is only told this way.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] if there is no server, with its reason; [`StoreError::Refused`] if it refuses.
+    pub async fn reach(&self) -> Result<(), StoreError> {
+        let connect =
+            async { sqlx::PgConnection::connect_with(&self.pool.connect_options()).await?.close().await };
+        let connected = tokio::time::timeout(ACQUIRE_TIMEOUT, connect).await;
+        connected.unwrap_or_else(|_| Err(timed_out())).map_err(classify)
+    }
+
     /// The entries from `from` on, at most `limit` of them and `max_bytes`.
     async fn entries_at_once(
         &self,

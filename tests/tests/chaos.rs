@@ -16,6 +16,7 @@ use attestlog_tests::deadline::until;
 use attestlog_tests::heads::{Heads, observe};
 use attestlog_tests::history::{Transaction, Writer, verify};
 use attestlog_tests::http_writer::HttpWriter;
+use attestlog_tests::log::TestLog;
 use attestlog_tests::program::{ServerProcess, client, command};
 use sqlx::{Connection, Executor, PgConnection};
 use tokio_util::sync::CancellationToken;
@@ -255,4 +256,27 @@ async fn an_embedded_server_that_is_killed_again_and_again_keeps_every_acknowled
     verify(&store, &log, &committed, &[&data]).await;
     heads.verify(&client(), &server.address, &mut chance).await;
     store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_is_published_while_another_is_read_is_not_taken_for_a_second_history() {
+    let log = TestLog::embedded().await;
+    let stop = CancellationToken::new();
+    let reader = {
+        let (publisher, log, stop) = (Arc::clone(&log.publisher), log.log.clone(), stop.clone());
+        tokio::spawn(async move {
+            let mut largest = 0;
+            while !stop.is_cancelled() {
+                let size = publisher.checkpoint(&log).await.unwrap().checkpoint.size().0;
+                assert!(size >= largest, "{size} after {largest}");
+                largest = size;
+            }
+        })
+    };
+    for number in 0..400 {
+        log.append_range(number..number + 1).await;
+        log.sequence().await;
+    }
+    stop.cancel();
+    reader.await.unwrap();
 }

@@ -59,6 +59,13 @@ async fn problem(server: &ServerProcess, path: &str) -> String {
     answer.json::<Value>().await.unwrap()["code"].as_str().unwrap().to_owned()
 }
 
+/// Waits until the server shows a head that covers everything.
+async fn all_is_signed(server: &ServerProcess, heads: &mut Heads, writers: &[Writer]) {
+    let (client, size) = (client(), writers.iter().flatten().map(Vec::len).sum::<usize>() as u64);
+    let signed = async || (heads.observe(&client, &server.address).await? >= size).then_some(());
+    until("everything is signed and shown", signed).await;
+}
+
 /// Waits until everything is signed, and checks all of it.
 async fn verify_all(
     server: &ServerProcess,
@@ -67,10 +74,8 @@ async fn verify_all(
     writers: &[Writer],
     mut heads: Heads,
 ) {
-    let (client, size) = (client(), writers.iter().flatten().map(Vec::len).sum::<usize>() as u64);
-    let signed = async || (heads.observe(&client, &server.address).await? >= size).then_some(());
-    until("everything is signed and shown", signed).await;
-    let log = default_log(&*store).await;
+    all_is_signed(server, &mut heads, writers).await;
+    let (client, log) = (client(), default_log(&*store).await);
     verify(&store, &log, writers, &[data]).await;
     heads.verify(&client, &server.address, &mut Chance::announced()).await;
     store.close().await;
@@ -197,7 +202,7 @@ async fn a_full_disk_under_the_embedded_store_loses_nothing_that_was_acknowledge
     server.ready().await;
     writer.deliver(written.len() as u64, &refused, &mut Chance::random()).await;
     written.push(refused);
-    heads.observe(&client, &server.address).await;
+    all_is_signed(&server, &mut heads, std::slice::from_ref(&written)).await;
 
     // Once more, and it goes on without a restart.
     disk.take(4 << 20);
@@ -252,7 +257,7 @@ async fn a_full_disk_under_postgresql_loses_nothing_that_was_acknowledged() {
         let batch = writer.batch(number, 20);
         writer.deliver(number, &batch, &mut Chance::random()).await;
         written.push(batch);
-        heads.observe(&client, &server.address).await;
+        all_is_signed(&server, &mut heads, std::slice::from_ref(&written)).await;
     }
     verify_all(&server, store, place.path(), &[written], heads).await;
 }
@@ -360,7 +365,7 @@ async fn a_server_that_is_asked_to_stop_answers_what_was_sent_before() {
     server.start_again();
     server.ready().await;
     let store = sqlite(&data).await;
-    let (client, log) = (attestlog_tests::program::client(), default_log(&*store).await);
+    let log = default_log(&*store).await;
     let mut written = Vec::new();
     for (number, writer) in (0..).zip(writers) {
         let (mut batches, last, refused) = writer.await.unwrap();
@@ -377,11 +382,8 @@ async fn a_server_that_is_asked_to_stop_answers_what_was_sent_before() {
     // The adds are transactions of their own: those that are there, each once.
     let added = present.iter().filter(|entry| entry.starts_with("{\"add\":")).cloned();
     written.extend(added.map(|entry| vec![vec![entry]]));
-    let mut heads = Heads::of(log);
-    let size = written.iter().flatten().map(Vec::len).sum::<usize>() as u64;
-    let signed = async || (heads.observe(&client, &server.address).await? >= size).then_some(());
-    until("everything is signed and shown", signed).await;
-    verify(&store, &default_log(&*store).await, &written, &[&data]).await;
+    all_is_signed(&server, &mut Heads::of(log.clone()), &written).await;
+    verify(&store, &log, &written, &[&data]).await;
     store.close().await;
 }
 

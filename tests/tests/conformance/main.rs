@@ -1,10 +1,6 @@
 //! What `Store` promises, asked of each database alike.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a store that fails where it must not fails the test"
-)]
+#![expect(clippy::unwrap_used, reason = "a store that fails where it must not fails the test")]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

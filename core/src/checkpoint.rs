@@ -10,6 +10,7 @@ use crate::decimal;
 use crate::error::{Error, ParseError, UncheckedError, VerifyError};
 use crate::hash::Hash;
 use crate::key::{KeyType, SigningKey, VerifierKey};
+use crate::line::first_line;
 use crate::note::{NoteSignature, SignedNote};
 use crate::policy::Policy;
 use crate::tree::TreeSize;
@@ -84,11 +85,11 @@ impl SignedCheckpoint {
 
     /// Whether one of `signers` is the key of the log that the origin names.
     fn check_log(&self, signers: &[&VerifierKey]) -> Result<(), Error> {
-        let mut logs = signers.iter().filter(|key| key.key_type() == KeyType::Log).peekable();
-        if logs.peek().is_none() {
+        let is_log = |key: &&VerifierKey| key.key_type() == KeyType::Log;
+        if !signers.iter().any(is_log) {
             return Err(UncheckedError::NoTrustedSignature.into());
         }
-        if !logs.any(|key| key.name() == self.head.origin) {
+        if !signers.iter().any(|key| is_log(key) && key.name() == self.head.origin) {
             return Err(VerifyError::OriginMismatch.into());
         }
         if self.head.is_possible() { Ok(()) } else { Err(VerifyError::RootMismatch.into()) }
@@ -170,17 +171,19 @@ impl From<Checkpoint> for SignedCheckpoint {
 
 impl Head {
     fn parse(text: &str) -> Result<Self, ParseError> {
-        let mut lines = text.strip_suffix('\n').ok_or(ParseError::Checkpoint)?.split('\n');
-        let mut line = || lines.next().filter(|line| !line.is_empty()).ok_or(ParseError::Checkpoint);
-        let (origin, size, root) = (line()?, line()?, line()?);
-        if origin.len() > MAX_ORIGIN_BYTES || origin.contains(char::is_control) || lines.any(str::is_empty) {
+        let text = text.as_bytes();
+        let (origin, rest) = first_line(text).ok_or(ParseError::Checkpoint)?;
+        let (size, rest) = first_line(rest).ok_or(ParseError::Checkpoint)?;
+        let (root, extensions) = first_line(rest).ok_or(ParseError::Checkpoint)?;
+        let has_empty_line = text.starts_with(b"\n") || text.windows(2).any(|pair| pair == b"\n\n");
+        let ends = extensions.is_empty() || extensions.ends_with(b"\n");
+        let origin = core::str::from_utf8(origin).map_err(|_| ParseError::Checkpoint)?;
+        if has_empty_line || !ends || origin.len() > MAX_ORIGIN_BYTES || origin.chars().any(char::is_control)
+        {
             return Err(ParseError::Checkpoint);
         }
-        Ok(Self {
-            origin: origin.to_string(),
-            size: TreeSize(decimal::parse(size.as_bytes())?),
-            root: Hash::parse_base64(root.as_bytes())?,
-        })
+        let (size, root) = (decimal::parse(size)?, Hash::parse_base64(root)?);
+        Ok(Self { origin: origin.into(), size: TreeSize(size), root })
     }
 
     /// Whether there can be such a tree: that of no leaves has but one root (RFC 6962 §2.1).

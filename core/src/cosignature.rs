@@ -6,6 +6,7 @@
 use alloc::string::String;
 
 use crate::checkpoint::Checkpoint;
+use crate::decimal;
 use crate::error::{Error, ParseError, VerifyError};
 use crate::key::{KeyType, SigningKey, VerifierKey};
 use crate::note::NoteSignature;
@@ -75,7 +76,7 @@ pub(crate) fn verify(witness: &VerifierKey, text: &str, line: &NoteSignature) ->
 
 /// What a witness signs: two lines of its own, then the checkpoint's text, extension lines and last `\n` included.
 fn message(time_seconds: u64, text: &str) -> String {
-    alloc::format!("cosignature/v1\ntime {time_seconds}\n{text}")
+    ["cosignature/v1\ntime ", &decimal::format(time_seconds), "\n", text].concat()
 }
 
 #[cfg(test)]

@@ -1,6 +1,26 @@
 //! Decimal numbers as the C2SP formats write them: `0`, or digits that do not begin with zero.
 
+use alloc::string::String;
+
 use crate::error::ParseError;
+
+/// The digits of `number`.
+#[must_use]
+pub fn format(number: u64) -> String {
+    let mut digits = String::new();
+    let mut rest = number;
+    loop {
+        digits.insert(0, digit(rest % 10));
+        rest /= 10;
+        if rest == 0 {
+            return digits;
+        }
+    }
+}
+
+fn digit(value: u64) -> char {
+    u32::try_from(value).ok().and_then(|value| char::from_digit(value, 10)).unwrap_or('0')
+}
 
 /// The number that `text` stands for, in ASCII digits without sign, blank or leading zero.
 ///

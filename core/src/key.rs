@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::base64;
 use crate::error::{ParseError, VerifyError};
+use crate::line::split_once;
 
 /// The longest name of a key in bytes: a log's key has its origin for a name.
 const MAX_NAME_BYTES: usize = 255;
@@ -62,7 +63,7 @@ impl VerifierKey {
     /// control character; for a log named `cosignature/v1`; and for bytes that are no point on the curve, not the
     /// point's canonical encoding, or a point of small order, for which anyone can make signatures.
     pub fn new(name: &str, key_type: KeyType, public_key: &[u8; 32]) -> Result<Self, ParseError> {
-        let fits = is_key_name(name) && name.len() <= MAX_NAME_BYTES && !name.contains(char::is_control);
+        let fits = is_key_name(name) && name.len() <= MAX_NAME_BYTES && !name.chars().any(char::is_control);
         if !fits || key_type == KeyType::Log && name == COSIGNATURE_HEADER {
             return Err(ParseError::VerifierKey);
         }
@@ -82,15 +83,15 @@ impl VerifierKey {
     /// and for a key id that is not eight lowercase hexadecimal digits or not the key's;
     /// [`ParseError::Base64`] for key material that is not canonical base64.
     pub fn parse(text: impl AsRef<[u8]>) -> Result<Self, ParseError> {
-        let text = core::str::from_utf8(text.as_ref()).map_err(|_| ParseError::VerifierKey)?;
-        let (name, rest) = text.split_once('+').ok_or(ParseError::VerifierKey)?;
-        let (id, material) = rest.split_once('+').ok_or(ParseError::VerifierKey)?;
-        let material = base64::parse(material.as_bytes())?;
+        let (name, rest) = split_once(text.as_ref(), b'+').ok_or(ParseError::VerifierKey)?;
+        let name = core::str::from_utf8(name).map_err(|_| ParseError::VerifierKey)?;
+        let (id, material) = split_once(rest, b'+').ok_or(ParseError::VerifierKey)?;
+        let material = base64::parse(material)?;
         let (&byte, public_key) = material.split_first().ok_or(ParseError::VerifierKey)?;
         let key_type = KeyType::from_byte(byte).ok_or(ParseError::VerifierKey)?;
         let public_key = public_key.try_into().map_err(|_| ParseError::VerifierKey)?;
         let key = Self::new(name, key_type, public_key)?;
-        if key.key_id_text() == id { Ok(key) } else { Err(ParseError::VerifierKey) }
+        if key.key_id_text().as_bytes() == id { Ok(key) } else { Err(ParseError::VerifierKey) }
     }
 
     /// The name that the key signs under; a log's origin.
@@ -124,7 +125,8 @@ impl VerifierKey {
     }
 
     fn key_id_text(&self) -> String {
-        alloc::format!("{:08x}", u32::from_be_bytes(self.key_id))
+        let digits = self.key_id.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
+        digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
     }
 }
 
@@ -180,7 +182,7 @@ impl fmt::Debug for SigningKey {
 
 /// Whether a note's signature line may carry this name: not empty, no Unicode white space, no `+`.
 pub(crate) fn is_key_name(name: &str) -> bool {
-    !name.is_empty() && !name.contains(|c: char| c == '+' || c.is_whitespace())
+    !name.is_empty() && !name.chars().any(|c| c == '+' || c.is_whitespace())
 }
 
 /// The first four bytes of `SHA-256(name || 0x0A || type || public key)`.

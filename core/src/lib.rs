@@ -21,6 +21,7 @@ mod error;
 mod hash;
 mod inclusion;
 mod key;
+mod line;
 mod note;
 mod policy;
 mod receipt;

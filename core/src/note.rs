@@ -11,6 +11,7 @@ use crate::base64;
 use crate::cosignature;
 use crate::error::{ParseError, VerifyError};
 use crate::key::{KeyType, SigningKey, VerifierKey, is_key_name};
+use crate::line::{first_line, split_once};
 
 /// The largest note in bytes.
 const MAX_BYTES: usize = 1_000_000;
@@ -35,13 +36,13 @@ impl NoteSignature {
     /// # Errors
     /// [`ParseError::Note`], or [`ParseError::Base64`] for what follows the name.
     pub fn parse(line: impl AsRef<[u8]>) -> Result<Self, ParseError> {
-        let line = core::str::from_utf8(line.as_ref()).map_err(|_| ParseError::Note)?;
-        let (name, blob) =
-            line.strip_prefix(LINE_START).and_then(|line| line.split_once(' ')).ok_or(ParseError::Note)?;
+        let line = line.as_ref().strip_prefix(LINE_START.as_bytes()).ok_or(ParseError::Note)?;
+        let (name, blob) = split_once(line, b' ').ok_or(ParseError::Note)?;
+        let name = core::str::from_utf8(name).map_err(|_| ParseError::Note)?;
         if !is_note_text(name) || !is_key_name(name) {
             return Err(ParseError::Note);
         }
-        let blob = base64::parse(blob.as_bytes())?;
+        let blob = base64::parse(blob)?;
         let (&key_id, signature) = blob
             .split_first_chunk()
             .filter(|(_, signature)| !signature.is_empty())
@@ -53,6 +54,13 @@ impl NoteSignature {
     pub(crate) fn by(key: &SigningKey, signature: Vec<u8>) -> Self {
         let key = key.verifier_key();
         Self { name: key.name().to_string(), key_id: key.key_id(), signature }
+    }
+
+    /// The line without its line end.
+    #[must_use]
+    pub fn format(&self) -> String {
+        let blob = [&self.key_id[..], &self.signature].concat();
+        [LINE_START, &self.name, " ", &base64::format(&blob)].concat()
     }
 
     /// The name of the key that is said to have signed.
@@ -93,8 +101,7 @@ impl NoteSignature {
 /// The line without its line end.
 impl fmt::Display for NoteSignature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let blob = [&self.key_id[..], &self.signature].concat();
-        write!(f, "{LINE_START}{} {}", self.name, base64::format(&blob))
+        f.write_str(&self.format())
     }
 }
 
@@ -119,13 +126,16 @@ impl SignedNote {
         let note =
             core::str::from_utf8(bytes).ok().filter(|note| is_note_text(note)).ok_or(ParseError::Note)?;
         // The text may hold blank lines: the last one ends it.
-        let (text, lines) = note.rsplit_once("\n\n").ok_or(ParseError::Note)?;
-        let lines = lines.strip_suffix('\n').ok_or(ParseError::Note)?;
-        let mut signed = Self { text: alloc::format!("{text}\n"), signatures: Vec::new() };
-        for line in lines.split('\n') {
+        let end = bytes.windows(2).rposition(|pair| pair == b"\n\n").ok_or(ParseError::Note)?;
+        let (text, lines) = note.split_at_checked(end + 1).ok_or(ParseError::Note)?;
+        let mut lines = lines.as_bytes().strip_prefix(b"\n").ok_or(ParseError::Note)?;
+        let mut signed = Self { text: text.into(), signatures: Vec::new() };
+        while !lines.is_empty() {
+            let (line, rest) = first_line(lines).ok_or(ParseError::Note)?;
             signed.push(NoteSignature::parse(line)?)?;
+            lines = rest;
         }
-        Ok(signed)
+        if signed.signatures.is_empty() { Err(ParseError::Note) } else { Ok(signed) }
     }
 
     /// A note of that text, which ends in `\n`, with one signature.
@@ -136,9 +146,9 @@ impl SignedNote {
     /// The note's bytes; for a note that was parsed, exactly those.
     #[must_use]
     pub fn format(&self) -> String {
-        let mut note = alloc::format!("{}\n", self.text);
+        let mut note = [&self.text, "\n"].concat();
         for signature in &self.signatures {
-            note.push_str(&signature.to_string());
+            note.push_str(&signature.format());
             note.push('\n');
         }
         note

@@ -12,6 +12,7 @@ use crate::decimal;
 use crate::error::{Error, ParseError, VerifyError};
 use crate::hash::Hash;
 use crate::inclusion::InclusionProof;
+use crate::line::first_line;
 use crate::policy::Policy;
 use crate::tree::LeafIndex;
 
@@ -59,24 +60,32 @@ impl Receipt {
     /// data, and more than 63 hashes; [`ParseError::Number`] and [`ParseError::Base64`] for what stands in the
     /// lines; and what [`SignedCheckpoint::parse`] refuses.
     pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
-        let (header, checkpoint) = split_at_blank_line(bytes).ok_or(ParseError::Receipt)?;
-        let mut lines = header.split(|&byte| byte == b'\n').peekable();
-        if lines.next() != Some(HEADER.as_bytes()) {
+        let mut rest = bytes;
+        // The checkpoint has a blank line too: it is the first one that ends the header.
+        let mut line = || {
+            let (line, after) = first_line(rest).ok_or(ParseError::Receipt)?;
+            rest = after;
+            Ok(line)
+        };
+        if line()? != HEADER.as_bytes() {
             return Err(ParseError::Receipt);
         }
-        let extra =
-            lines.peek().and_then(|line| line.strip_prefix(b"extra ")).map(parse_extra).transpose()?;
+        let mut index = line()?;
+        let extra = index.strip_prefix(b"extra ").map(parse_extra).transpose()?;
         if extra.is_some() {
-            lines.next();
+            index = line()?;
         }
-        let index = lines.next().and_then(|line| line.strip_prefix(b"index ")).ok_or(ParseError::Receipt)?;
-        let index = LeafIndex(decimal::parse(index)?);
-        let hashes = lines.map(Hash::parse_base64).collect::<Result<Vec<_>, _>>()?;
-        if hashes.len() > MAX_HASHES {
-            return Err(ParseError::Receipt);
+        let index = decimal::parse(index.strip_prefix(b"index ").ok_or(ParseError::Receipt)?)?;
+        let mut hashes = Vec::new();
+        loop {
+            match line()? {
+                [] => break,
+                _ if hashes.len() >= MAX_HASHES => return Err(ParseError::Receipt),
+                hash => hashes.push(Hash::parse_base64(hash)?),
+            }
         }
-        let checkpoint = SignedCheckpoint::parse(checkpoint)?;
-        Ok(Self { index, extra, proof: InclusionProof::new(hashes), checkpoint })
+        let checkpoint = SignedCheckpoint::parse(rest)?;
+        Ok(Self { index: LeafIndex(index), extra, proof: InclusionProof::new(hashes), checkpoint })
     }
 
     /// The file's bytes; for one that was parsed, exactly those.
@@ -129,14 +138,6 @@ impl Receipt {
         let proven = root == checkpoint.root() && self.checkpoint == *checkpoint.as_signed();
         if proven { Ok(()) } else { Err(VerifyError::RootMismatch) }
     }
-}
-
-/// What stands before the first blank line, without its line end, and what stands after it. The checkpoint has a
-/// blank line too, so this is not the last one.
-fn split_at_blank_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = bytes.windows(2).position(|pair| pair == b"\n\n")?;
-    let (header, rest) = bytes.split_at_checked(end)?;
-    Some((header, rest.strip_prefix(b"\n\n")?))
 }
 
 /// A line without data would be a second spelling of no line.

@@ -47,22 +47,20 @@ impl Reader {
         if line.iter().any(|&byte| byte < b' ' && byte != b'\t' || byte == 0x7f) {
             return Err("a control character");
         }
-        let mut items = line.split(|byte| b" \t".contains(byte)).filter(|item| !item.is_empty());
-        let Some(keyword) = items.next().filter(|item| !item.starts_with(b"#")) else { return Ok(()) };
+        let items = line.split(|byte| b" \t".contains(byte)).filter(|item| !item.is_empty());
         let items: Vec<&[u8]> = items.collect();
-        match (keyword, items.as_slice()) {
-            (b"log", [key]) => self.log(key, None),
-            (b"log", [key, url]) => self.log(key, Some(url)),
-            (b"witness", [name, key]) => self.witness(name, key, None),
-            (b"witness", [name, key, url]) => self.witness(name, key, Some(url)),
-            (b"group", [name, threshold, members @ ..]) => self.group(name, threshold, members),
-            (b"quorum", [name]) => self.quorum(name),
-            (b"log" | b"witness" | b"group" | b"quorum", _) => Err("too few or too many items"),
+        match items.as_slice() {
+            [] | [[b'#', ..], ..] => Ok(()),
+            [b"log", key, url @ ..] if url.len() <= 1 => self.log(key, url.first()),
+            [b"witness", name, key, url @ ..] if url.len() <= 1 => self.witness(name, key, url.first()),
+            [b"group", name, threshold, members @ ..] => self.group(name, threshold, members),
+            [b"quorum", name] => self.quorum(name),
+            [b"log" | b"witness" | b"group" | b"quorum", ..] => Err("too few or too many items"),
             _ => Err("a line begins with log, witness, group or quorum"),
         }
     }
 
-    fn log(&mut self, key: &[u8], url: Option<&[u8]>) -> Result<(), &'static str> {
+    fn log(&mut self, key: &[u8], url: Option<&&[u8]>) -> Result<(), &'static str> {
         let key = self.new_key(key)?;
         if key.key_type() != KeyType::Log {
             return Err(NOT_A_LOG_KEY);
@@ -70,16 +68,16 @@ impl Reader {
         if self.logs.len() >= MAX_OF_EACH {
             return Err(TOO_MANY);
         }
-        self.logs.push(Log { key, url: url.map(<[u8]>::to_vec) });
+        self.logs.push(Log { key, url: url.map(|url| url.to_vec()) });
         Ok(())
     }
 
-    fn witness(&mut self, name: &[u8], key: &[u8], url: Option<&[u8]>) -> Result<(), &'static str> {
+    fn witness(&mut self, name: &[u8], key: &[u8], url: Option<&&[u8]>) -> Result<(), &'static str> {
         let key = self.new_key(key)?;
         if key.key_type() != KeyType::Witness {
             return Err(NOT_A_WITNESS_KEY);
         }
-        self.define(name, VoterKind::Witness { key, url: url.map(<[u8]>::to_vec) })
+        self.define(name, VoterKind::Witness { key, url: url.map(|url| url.to_vec()) })
     }
 
     fn group(&mut self, name: &[u8], threshold: &[u8], members: &[&[u8]]) -> Result<(), &'static str> {

@@ -1,7 +1,7 @@
 //! The pure part of Attestlog: RFC 6962 trees and the C2SP formats, for servers and browsers alike.
 //!
 //! Nothing here does IO, reads a clock, draws randomness or panics on any input. In reading order: [`Hash`](struct@Hash); the
-//! tree's shape ([`LeafIndex`], [`TreeSize`], [`NodeId`]); the two proofs; tiles and entry bundles; [`RightEdge`] to
+//! tree's shape ([`LeafIndex`], [`TreeSize`], [`NodeId`]); the proofs; tiles and entry bundles; [`RightEdge`] to
 //! append; keys and signed notes; [`Checkpoint`], [`Policy`] and [`Receipt`].
 #![no_std]
 #![warn(clippy::std_instead_of_core, clippy::alloc_instead_of_core)]
@@ -23,6 +23,7 @@ mod inclusion;
 mod key;
 mod note;
 mod policy;
+mod range;
 mod receipt;
 mod right_edge;
 mod tile;
@@ -37,6 +38,7 @@ pub use inclusion::InclusionProof;
 pub use key::{KeyType, SigningKey, VerifierKey};
 pub use note::{NoteSignature, SignedNote};
 pub use policy::Policy;
+pub use range::RangeProof;
 pub use receipt::Receipt;
 pub use right_edge::{FullTile, RightEdge};
 pub use tile::{TILE_WIDTH, TileId, TilePath, format_tile, node_hash, parse_tile, perfect_root};

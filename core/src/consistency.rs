@@ -96,12 +96,12 @@ fn last_node(old: TreeSize) -> (u32, u64) {
 }
 
 /// RFC 6962 defines no proof for these two; C2SP asks for one without hashes.
-fn needs_no_hashes(old: TreeSize, new: TreeSize) -> bool {
+pub(crate) fn needs_no_hashes(old: TreeSize, new: TreeSize) -> bool {
     old.0 == 0 || old == new
 }
 
 /// The verdict where there is nothing to hash: any tree extends the empty one, and each tree itself.
-fn compare(old: &TreeHead, new: &TreeHead) -> Result<(), VerifyError> {
+pub(crate) fn compare(old: &TreeHead, new: &TreeHead) -> Result<(), VerifyError> {
     if [old, new].iter().any(|head| head.size.0 == 0 && head.root != Hash::EMPTY_ROOT) {
         return Err(VerifyError::RootMismatch);
     }
@@ -110,7 +110,12 @@ fn compare(old: &TreeHead, new: &TreeHead) -> Result<(), VerifyError> {
 
 /// Verifies that `path` leads from `seed`, the last peak of the old tree, to the new root, and then to the old one.
 /// Requires `0 < old.size < new.size`.
-fn verify_from(seed: Hash, path: &[Hash], old: &TreeHead, new: &TreeHead) -> Result<(), VerifyError> {
+pub(crate) fn verify_from(
+    seed: Hash,
+    path: &[Hash],
+    old: &TreeHead,
+    new: &TreeHead,
+) -> Result<(), VerifyError> {
     let (level, index) = last_node(old.size);
     let shape = PathShape::of(index, (new.size.0 - 1) >> level);
     let (inner, border) = split_path(path, shape)?;
@@ -132,11 +137,14 @@ fn subtrees(old: TreeSize, new: TreeSize) -> Result<Vec<Subtree>, VerifyError> {
     if needs_no_hashes(old, new) {
         return Ok(Vec::new());
     }
-    let (level, index) = last_node(old);
     // The verifier knows the old root: a peak that is the whole old tree need not be sent.
-    let known = old.0.is_power_of_two();
-    let seed = (!known).then(|| Subtree::under(level, index, new));
-    Ok(seed.into_iter().chain(path(level, index, new)).collect())
+    Ok(seed_and_path(old, new).skip(usize::from(old.0.is_power_of_two())).collect())
+}
+
+/// The last peak of the old tree, then the subtrees on its path to the new root. Requires `0 < old < new`.
+pub(crate) fn seed_and_path(old: TreeSize, new: TreeSize) -> impl Iterator<Item = Subtree> {
+    let (level, index) = last_node(old);
+    core::iter::once(Subtree::under(level, index, new)).chain(path(level, index, new))
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 //!
 //! Nothing here does IO, reads a clock, draws randomness or panics on any input. In reading order: [`Hash`](struct@Hash); the
 //! tree's shape ([`LeafIndex`], [`TreeSize`], [`NodeId`]); the proofs; tiles and entry bundles; [`RightEdge`] to
-//! append; keys and signed notes; [`Checkpoint`], [`Policy`] and [`Receipt`].
+//! append; keys and signed notes; [`Checkpoint`], [`Policy`] and [`Receipt`]; [`EntriesRead`] to read a
+//! served log.
 #![no_std]
 #![warn(clippy::std_instead_of_core, clippy::alloc_instead_of_core)]
 #![warn(clippy::exhaustive_enums)]
@@ -21,6 +22,7 @@ mod error;
 mod hash;
 mod inclusion;
 mod key;
+mod log_read;
 mod note;
 mod policy;
 mod range;
@@ -36,6 +38,7 @@ pub use error::{Error, ParseError, UncheckedError, VerifyError};
 pub use hash::Hash;
 pub use inclusion::InclusionProof;
 pub use key::{KeyType, SigningKey, VerifierKey};
+pub use log_read::{ConsistencyRead, EntriesRead};
 pub use note::{NoteSignature, SignedNote};
 pub use policy::Policy;
 pub use range::RangeProof;

@@ -21,6 +21,7 @@ mod entry_bundle;
 mod error;
 mod hash;
 mod inclusion;
+mod inclusion_batch;
 mod key;
 mod log_read;
 mod note;
@@ -37,6 +38,7 @@ pub use entry_bundle::{MAX_ENTRY_SIZE, format_bundle, parse_bundle, validate_ent
 pub use error::{Error, ParseError, UncheckedError, VerifyError};
 pub use hash::Hash;
 pub use inclusion::InclusionProof;
+pub use inclusion_batch::{Inclusion, NotIncluded, verify_inclusions};
 pub use key::{KeyType, SigningKey, VerifierKey};
 pub use log_read::{ConsistencyRead, EntriesRead};
 pub use note::{NoteSignature, SignedNote};

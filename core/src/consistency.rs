@@ -51,41 +51,22 @@ impl ConsistencyProof {
     ///
     /// # Errors
     /// [`VerifyError::TreeShrank`] if `new` is smaller; [`VerifyError::ProofLength`] unless the proof has exactly the
-    /// hashes that the sizes demand; [`VerifyError::RootMismatch`] if it does not lead to both roots.
+    /// hashes that the sizes demand; [`VerifyError::RootMismatch`] if it does not lead to the new root;
+    /// [`VerifyError::HistoryRewritten`] if it does, and not to the old one, or if two roots are of one size. The
+    /// proof from an old tree of 2^n leaves begins at its root: with another root it leads to no new one.
     pub fn verify(&self, old: &TreeHead, new: &TreeHead) -> Result<(), VerifyError> {
         if new.size < old.size {
             return Err(VerifyError::TreeShrank);
         }
-        // RFC 6962 defines no proof for these two; C2SP asks for one without hashes.
-        if old.size.0 == 0 || old.size == new.size {
-            return self.verify_without_hashes(old, new);
+        if needs_no_hashes(old.size, new.size) {
+            return if self.hashes.is_empty() { compare(old, new) } else { Err(VerifyError::ProofLength) };
         }
-        let (seed, rest) = if old.size.0.is_power_of_two() {
+        let (seed, path) = if old.size.0.is_power_of_two() {
             (old.root, self.hashes.as_slice())
         } else {
-            self.hashes.split_first().map(|(seed, rest)| (*seed, rest)).ok_or(VerifyError::ProofLength)?
+            self.hashes.split_first().map(|(seed, path)| (*seed, path)).ok_or(VerifyError::ProofLength)?
         };
-        let (level, index) = last_node(old.size);
-        let shape = PathShape::of(index, (new.size.0 - 1) >> level);
-        let (inner, border) = split_path(rest, shape)?;
-        // The old tree has only the siblings on the left; the new one has them all.
-        let left_only: Vec<Hash> = (0_u32..)
-            .zip(inner)
-            .filter(|(above, _)| (index >> above) & 1 == 1)
-            .map(|(_, hash)| *hash)
-            .collect();
-        let old_root = climb_border(climb_border(seed, &left_only), border);
-        let new_root = climb_border(climb(seed, inner, index), border);
-        if old_root == old.root && new_root == new.root { Ok(()) } else { Err(VerifyError::RootMismatch) }
-    }
-
-    fn verify_without_hashes(&self, old: &TreeHead, new: &TreeHead) -> Result<(), VerifyError> {
-        if !self.hashes.is_empty() {
-            return Err(VerifyError::ProofLength);
-        }
-        let expected = if old.size == new.size { new.root } else { Hash::EMPTY_ROOT };
-        let empty_is_empty = new.size.0 != 0 || new.root == Hash::EMPTY_ROOT;
-        if old.root == expected && empty_is_empty { Ok(()) } else { Err(VerifyError::RootMismatch) }
+        verify_from(seed, path, old, new)
     }
 }
 
@@ -114,19 +95,56 @@ fn last_node(old: TreeSize) -> (u32, u64) {
     (level, (old.0 - 1) >> level)
 }
 
+/// RFC 6962 defines no proof for these two; C2SP asks for one without hashes.
+pub(crate) fn needs_no_hashes(old: TreeSize, new: TreeSize) -> bool {
+    old.0 == 0 || old == new
+}
+
+/// The verdict where there is nothing to hash: any tree extends the empty one, and each tree itself.
+pub(crate) fn compare(old: &TreeHead, new: &TreeHead) -> Result<(), VerifyError> {
+    if [old, new].iter().any(|head| head.size.0 == 0 && head.root != Hash::EMPTY_ROOT) {
+        return Err(VerifyError::RootMismatch);
+    }
+    if old.size == new.size && old.root != new.root { Err(VerifyError::HistoryRewritten) } else { Ok(()) }
+}
+
+/// Verifies that `path` leads from `seed`, the last peak of the old tree, to the new root, and then to the old one.
+/// Requires `0 < old.size < new.size`.
+pub(crate) fn verify_from(
+    seed: Hash,
+    path: &[Hash],
+    old: &TreeHead,
+    new: &TreeHead,
+) -> Result<(), VerifyError> {
+    let (level, index) = last_node(old.size);
+    let shape = PathShape::of(index, (new.size.0 - 1) >> level);
+    let (inner, border) = split_path(path, shape)?;
+    if climb_border(climb(seed, inner, index), border) != new.root {
+        return Err(VerifyError::RootMismatch);
+    }
+    // The old tree has only the siblings on the left; the new one has them all.
+    let left_only: Vec<Hash> =
+        (0_u32..).zip(inner).filter(|(above, _)| (index >> above) & 1 == 1).map(|(_, hash)| *hash).collect();
+    let old_root = climb_border(climb_border(seed, &left_only), border);
+    if old_root == old.root { Ok(()) } else { Err(VerifyError::HistoryRewritten) }
+}
+
 /// The subtrees whose roots are the proof, in order.
 fn subtrees(old: TreeSize, new: TreeSize) -> Result<Vec<Subtree>, VerifyError> {
     if new < old {
         return Err(VerifyError::TreeShrank);
     }
-    if old.0 == 0 || old == new {
+    if needs_no_hashes(old, new) {
         return Ok(Vec::new());
     }
-    let (level, index) = last_node(old);
     // The verifier knows the old root: a peak that is the whole old tree need not be sent.
-    let known = old.0.is_power_of_two();
-    let seed = (!known).then(|| Subtree::under(level, index, new));
-    Ok(seed.into_iter().chain(path(level, index, new)).collect())
+    Ok(seed_and_path(old, new).skip(usize::from(old.0.is_power_of_two())).collect())
+}
+
+/// The last peak of the old tree, then the subtrees on its path to the new root. Requires `0 < old < new`.
+pub(crate) fn seed_and_path(old: TreeSize, new: TreeSize) -> impl Iterator<Item = Subtree> {
+    let (level, index) = last_node(old);
+    core::iter::once(Subtree::under(level, index, new)).chain(path(level, index, new))
 }
 
 #[cfg(test)]
@@ -158,5 +176,15 @@ mod tests {
         let forged = TreeHead { size: TreeSize(0), root: new.root };
         assert_eq!(ConsistencyProof::new(vec![]).verify(&forged, &new), Err(VerifyError::RootMismatch));
         assert_eq!(ConsistencyProof::new(vec![]).verify(&forged, &forged), Err(VerifyError::RootMismatch));
+    }
+
+    #[test]
+    fn two_roots_of_one_size_are_two_histories() {
+        let [old, new] = [b"x", b"y"].map(|entry| TreeHead { size: TreeSize(3), root: Hash::leaf(entry) });
+        let proof = ConsistencyProof::new(vec![]);
+        assert_eq!(proof.verify(&old, &new), Err(VerifyError::HistoryRewritten));
+        assert_eq!(proof.verify(&new, &new), Ok(()));
+        let longer = ConsistencyProof::new(vec![new.root]);
+        assert_eq!(longer.verify(&old, &new), Err(VerifyError::ProofLength));
     }
 }

@@ -45,6 +45,8 @@ pub enum ParseError {
 pub enum VerifyError {
     /// A signature with a known key's name and id that the key did not make.
     BadSignature,
+    /// A new tree that is proven, and that does not begin with the old one.
+    HistoryRewritten,
     /// A leaf index that lies outside the tree.
     IndexBeyondTree,
     /// A signed checkpoint whose origin is not that of the key which signed it.
@@ -108,6 +110,7 @@ impl VerifyError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::BadSignature => "bad_signature",
+            Self::HistoryRewritten => "history_rewritten",
             Self::IndexBeyondTree => "index_beyond_tree",
             Self::OriginMismatch => "origin_mismatch",
             Self::ProofLength => "proof_length",
@@ -165,6 +168,7 @@ impl fmt::Display for VerifyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::BadSignature => "a signature in a known key's name was not made by that key",
+            Self::HistoryRewritten => "the new tree is proven, and it does not begin with the old one",
             Self::IndexBeyondTree => "the index lies outside the tree",
             Self::OriginMismatch => "the checkpoint's origin is not that of the key which signed it",
             Self::ProofLength => "the proof is longer or shorter than the index and the size demand",
@@ -240,7 +244,8 @@ mod tests {
             Error::Parse(P::Tile) => P::TilePath.into(),
             Error::Parse(P::TilePath) => P::VerifierKey.into(),
             Error::Parse(P::VerifierKey) => V::BadSignature.into(),
-            Error::Verify(V::BadSignature) => V::IndexBeyondTree.into(),
+            Error::Verify(V::BadSignature) => V::HistoryRewritten.into(),
+            Error::Verify(V::HistoryRewritten) => V::IndexBeyondTree.into(),
             Error::Verify(V::IndexBeyondTree) => V::OriginMismatch.into(),
             Error::Verify(V::OriginMismatch) => V::ProofLength.into(),
             Error::Verify(V::ProofLength) => V::RootMismatch.into(),

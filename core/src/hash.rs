@@ -2,6 +2,7 @@
 //!
 //! Implements RFC 6962 §2.1. It hashes; it does not know the shape of a tree.
 
+use alloc::vec::Vec;
 use core::fmt;
 
 use sha2::{Digest, Sha256};
@@ -38,6 +39,20 @@ impl Hash {
         l.copy_from_slice(&left.0);
         r.copy_from_slice(&right.0);
         Self(Sha256::digest(block).into())
+    }
+
+    /// The hashes of these entries, in their order.
+    #[must_use]
+    pub fn leaves<'a>(entries: impl IntoIterator<Item = &'a [u8]>) -> Vec<Self> {
+        entries.into_iter().map(Self::leaf).collect()
+    }
+
+    /// The row above `row`: the nodes over its pairs. A last hash without a partner stands for itself, as at the
+    /// right border of a tree.
+    #[must_use]
+    pub fn parents(row: &[Self]) -> Vec<Self> {
+        let (pairs, last) = row.as_chunks();
+        pairs.iter().map(|[left, right]| Self::node(left, right)).chain(last.iter().copied()).collect()
     }
 
     /// The hash whose 32 bytes are `bytes`; `None` for any other length.

@@ -58,13 +58,22 @@ impl InclusionProof {
     /// [`VerifyError::IndexBeyondTree`] unless `index < size`; [`VerifyError::ProofLength`] unless the proof has
     /// exactly the hashes that the two demand.
     pub fn root(&self, leaf: &Hash, index: LeafIndex, size: TreeSize) -> Result<Hash, VerifyError> {
-        let last =
-            size.0.checked_sub(1).filter(|&last| index.0 <= last).ok_or(VerifyError::IndexBeyondTree)?;
-        let shape = PathShape::of(index.0, last);
-        let (inner, border) = split_path(&self.hashes, shape)?;
-        let below = climb(*leaf, inner, index.0);
-        Ok(climb_border(below, border))
+        root_of_path(leaf, index, size, &self.hashes)
     }
+}
+
+/// The root that `hashes` lead to, as [`InclusionProof::root`] gives it.
+pub(crate) fn root_of_path(
+    leaf: &Hash,
+    index: LeafIndex,
+    size: TreeSize,
+    hashes: &[Hash],
+) -> Result<Hash, VerifyError> {
+    let last = size.0.checked_sub(1).filter(|&last| index.0 <= last).ok_or(VerifyError::IndexBeyondTree)?;
+    let shape = PathShape::of(index.0, last);
+    let (inner, border) = split_path(hashes, shape)?;
+    let below = climb(*leaf, inner, index.0);
+    Ok(climb_border(below, border))
 }
 
 /// Folds the hashes of the subtrees' nodes, listed one subtree after the other, into one hash a subtree.

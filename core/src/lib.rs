@@ -1,8 +1,9 @@
 //! The pure part of Attestlog: RFC 6962 trees and the C2SP formats, for servers and browsers alike.
 //!
 //! Nothing here does IO, reads a clock, draws randomness or panics on any input. In reading order: [`Hash`](struct@Hash); the
-//! tree's shape ([`LeafIndex`], [`TreeSize`], [`NodeId`]); the two proofs; tiles and entry bundles; [`RightEdge`] to
-//! append; keys and signed notes; [`Checkpoint`], [`Policy`] and [`Receipt`].
+//! tree's shape ([`LeafIndex`], [`TreeSize`], [`NodeId`]); the proofs; tiles and entry bundles; [`RightEdge`] to
+//! append; keys and signed notes; [`Checkpoint`], [`Policy`] and [`Receipt`]; [`EntriesRead`] to read a
+//! served log.
 #![no_std]
 #![warn(clippy::std_instead_of_core, clippy::alloc_instead_of_core)]
 #![warn(clippy::exhaustive_enums)]
@@ -20,10 +21,13 @@ mod entry_bundle;
 mod error;
 mod hash;
 mod inclusion;
+mod inclusion_batch;
 mod key;
 mod line;
+mod log_read;
 mod note;
 mod policy;
+mod range;
 mod receipt;
 mod right_edge;
 mod tile;
@@ -35,9 +39,12 @@ pub use entry_bundle::{MAX_ENTRY_SIZE, format_bundle, parse_bundle, validate_ent
 pub use error::{Error, ParseError, UncheckedError, VerifyError};
 pub use hash::Hash;
 pub use inclusion::InclusionProof;
+pub use inclusion_batch::{Inclusion, NotIncluded, verify_inclusions};
 pub use key::{KeyType, SigningKey, VerifierKey};
+pub use log_read::{ConsistencyRead, EntriesRead};
 pub use note::{NoteSignature, SignedNote};
 pub use policy::Policy;
+pub use range::RangeProof;
 pub use receipt::Receipt;
 pub use right_edge::{FullTile, RightEdge};
 pub use tile::{TILE_WIDTH, TileId, TilePath, format_tile, node_hash, parse_tile, perfect_root};

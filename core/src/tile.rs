@@ -64,7 +64,7 @@ pub fn node_hash(node: NodeId, tile: &[Hash]) -> Result<Hash, ParseError> {
 pub fn perfect_root(row: &[Hash]) -> Hash {
     let mut row = row.to_vec();
     while row.len() > 1 {
-        row = row.chunks(2).map(root_of_peaks).collect();
+        row = Hash::parents(&row);
     }
     root_of_peaks(&row)
 }

@@ -35,6 +35,34 @@ pub fn inclusion(index: usize, entries: &[Vec<u8>]) -> Vec<Digest32> {
     path
 }
 
+/// The hashes beside the run `D[start:end]`, the lowest first, left before right: `PATH` for each of its two ends.
+#[must_use]
+pub fn range(start: usize, end: usize, entries: &[Vec<u8>]) -> Vec<Digest32> {
+    beside(start, end, entries).into_iter().map(|(_, hash)| hash).collect()
+}
+
+/// What [`range`] gives, each with the number of leaves on the left of the split it stands at.
+fn beside(start: usize, end: usize, entries: &[Vec<u8>]) -> Vec<(usize, Digest32)> {
+    if end - start == entries.len() {
+        return vec![];
+    }
+    let k = split(entries.len());
+    let (left, right) = entries.split_at(k);
+    if start < k && k < end {
+        let mut both = beside(start, k, left);
+        both.extend(beside(0, end - k, right));
+        both.sort_by_key(|(split, _)| *split);
+        return both;
+    }
+    let (mut path, sibling) = if end <= k {
+        (beside(start, end, left), root(right))
+    } else {
+        (beside(start - k, end - k, right), root(left))
+    };
+    path.push((k, sibling));
+    path
+}
+
 /// `PROOF(m, D[n])`, and no hashes for `m = n`.
 #[must_use]
 pub fn consistency(old: usize, entries: &[Vec<u8>]) -> Vec<Digest32> {

@@ -52,6 +52,15 @@ impl InclusionProof {
         fold_subtrees(&path(0, index.0, size), hashes).map(Self::new)
     }
 
+    /// The number of hashes that a proof of `index` in a tree of `size` has.
+    ///
+    /// # Errors
+    /// [`VerifyError::IndexBeyondTree`] unless `index < size`.
+    pub fn length(index: LeafIndex, size: TreeSize) -> Result<usize, VerifyError> {
+        let shape = path_shape(index, size)?;
+        Ok((shape.inner + shape.border) as usize)
+    }
+
     /// The root of the tree of `size` that has `leaf` at `index`, if this proof is right.
     ///
     /// # Errors
@@ -69,11 +78,15 @@ pub(crate) fn root_of_path(
     size: TreeSize,
     hashes: &[Hash],
 ) -> Result<Hash, VerifyError> {
-    let last = size.0.checked_sub(1).filter(|&last| index.0 <= last).ok_or(VerifyError::IndexBeyondTree)?;
-    let shape = PathShape::of(index.0, last);
+    let shape = path_shape(index, size)?;
     let (inner, border) = split_path(hashes, shape)?;
     let below = climb(*leaf, inner, index.0);
     Ok(climb_border(below, border))
+}
+
+fn path_shape(index: LeafIndex, size: TreeSize) -> Result<PathShape, VerifyError> {
+    let last = size.0.checked_sub(1).filter(|&last| index.0 <= last).ok_or(VerifyError::IndexBeyondTree)?;
+    Ok(PathShape::of(index.0, last))
 }
 
 /// Folds the hashes of the subtrees' nodes, listed one subtree after the other, into one hash a subtree.

@@ -2,8 +2,7 @@
 //!
 //! Implements C2SP tlog-tiles, "Merkle Tree" and the path encoding. It serves nothing and stores nothing.
 
-use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -36,6 +35,13 @@ impl TileId {
     pub const fn holding(node: NodeId) -> Self {
         let first = node.index << (node.level % TILE_HEIGHT);
         Self { level: node.level / TILE_HEIGHT, index: first / TILE_WIDTH as u64 }
+    }
+
+    /// The node of its first hash; `None` for a tile above every tree of 64 bits.
+    #[must_use]
+    pub fn first_node(self) -> Option<NodeId> {
+        let level = self.level.checked_mul(TILE_HEIGHT)?;
+        Some(NodeId { level, index: self.index.checked_mul(TILE_WIDTH as u64)? })
     }
 
     /// The number of hashes that this tile has in a tree of `size`: 0 (there is no such tile) to 256.
@@ -125,16 +131,26 @@ impl TilePath {
         let level = level.and_then(|level| u8::try_from(level).ok()).ok_or(ParseError::TilePath)?;
         Ok(Self::Hashes { tile: TileId { level, index }, width })
     }
+
+    /// The path, relative to the log's prefix.
+    #[must_use]
+    pub fn format(&self) -> String {
+        let (kind, index, width) = match *self {
+            Self::Hashes { tile, width } => (decimal::format(tile.level.into()), tile.index, width),
+            Self::Entries { index, width } => ("entries".into(), index, width),
+        };
+        let mut path = ["tile/", &kind, "/", &format_index(index)].concat();
+        if width < TILE_WIDTH {
+            path.push_str(".p/");
+            path.push_str(&decimal::format(width as u64));
+        }
+        path
+    }
 }
 
 impl fmt::Display for TilePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (kind, index, width) = match self {
-            Self::Hashes { tile, width } => (tile.level.to_string(), tile.index, *width),
-            Self::Entries { index, width } => ("entries".to_string(), *index, *width),
-        };
-        write!(f, "tile/{kind}/{}", format_index(index))?;
-        if width < TILE_WIDTH { write!(f, ".p/{width}") } else { Ok(()) }
+        f.write_str(&self.format())
     }
 }
 
@@ -170,17 +186,24 @@ fn parse_index(text: &str) -> Result<u64, ParseError> {
 }
 
 fn format_index(index: u64) -> String {
-    let mut text = format!("{:03}", index % 1000);
+    let mut text = three_digits(index);
     let mut rest = index / 1000;
     while rest > 0 {
-        text = format!("x{:03}/{text}", rest % 1000);
+        text = ["x", &three_digits(rest), "/", &text].concat();
         rest /= 1000;
     }
     text
 }
 
+/// The last three digits of `number`.
+fn three_digits(number: u64) -> String {
+    decimal::format(1000 + number % 1000).split_off(1)
+}
+
 #[cfg(test)]
 mod tests {
+    use alloc::string::ToString;
+
     use super::*;
 
     #[test]

@@ -7,14 +7,19 @@ mod plain;
 mod refusal;
 
 use attestlog_core::{
-    Checkpoint, ConsistencyProof, Hash, InclusionProof, LeafIndex, ParseError, Policy, Receipt,
-    SignedCheckpoint, TreeHead, TreeSize, VerifierKey, VerifyError,
+    Checkpoint, ConsistencyProof, ConsistencyRead, EntriesRead, Hash, Inclusion, InclusionProof, LeafIndex,
+    NodeId, ParseError, Policy, RangeProof, Receipt, SignedCheckpoint, TILE_WIDTH, TileId, TilePath, TreeHead, TreeSize, VerifierKey,
+    VerifyError,
 };
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::plain::{Array, array, bytes};
 use crate::refusal::Refusal;
+
+/// A tenth of the code of the standard library's.
+#[global_allocator]
+static ALLOCATOR: rlsf::SmallGlobalTlsf = rlsf::SmallGlobalTlsf::new();
 
 /// A signed checkpoint's origin, size and root, if the policy vouches for it and it is of the log `origin`.
 #[wasm_bindgen(js_name = openCheckpoint, unchecked_return_type = "[origin: string, size: bigint, root: Uint8Array]")]
@@ -61,6 +66,78 @@ pub fn verify_inclusion(
     }
 }
 
+/// Whether each of many entries stands at its index of the tree. `lengths` cuts `entries` into the entries; `proofs`
+/// has the hashes of one proof after the other, each as many as its index and the size demand.
+#[wasm_bindgen(js_name = verifyInclusions)]
+pub fn verify_inclusions(
+    size: u64,
+    root: &[u8],
+    indexes: &[u64],
+    entries: &[u8],
+    lengths: &[u32],
+    proofs: &[u8],
+) -> Result<(), Refusal> {
+    let head = head(size, root)?;
+    let (leaves, proofs) = (leaves(entries, lengths)?, hashes(proofs)?);
+    if leaves.len() != indexes.len() {
+        return Err(ParseError::EntryBundle.into());
+    }
+    let mut rest = proofs.as_slice();
+    let mut inclusions = Vec::with_capacity(indexes.len());
+    for (&index, leaf) in indexes.iter().zip(leaves) {
+        let index = LeafIndex(index);
+        let length = InclusionProof::length(index, head.size)?;
+        let (proof, after) = rest.split_at_checked(length).ok_or(VerifyError::ProofLength)?;
+        inclusions.push(Inclusion { index, leaf, proof });
+        rest = after;
+    }
+    if !rest.is_empty() {
+        return Err(VerifyError::ProofLength.into());
+    }
+    Ok(attestlog_core::verify_inclusions(&inclusions, &head)?)
+}
+
+/// Whether a run of entries stands in the tree, the first at `first`. `lengths` cuts `entries` into the entries.
+#[wasm_bindgen(js_name = verifyEntries)]
+pub fn verify_entries(
+    size: u64,
+    root: &[u8],
+    first: u64,
+    entries: &[u8],
+    lengths: &[u32],
+    proof: &[u8],
+) -> Result<(), Refusal> {
+    let first = NodeId { level: 0, index: first };
+    verify_range(size, root, &leaves(entries, lengths)?, first, proof)
+}
+
+/// Whether a tile, or the first hashes of one, stands in the tree at its level and index.
+#[wasm_bindgen(js_name = verifyTile)]
+pub fn verify_tile(
+    size: u64,
+    root: &[u8],
+    level: u8,
+    index: u64,
+    tile: &[u8],
+    proof: &[u8],
+) -> Result<(), Refusal> {
+    let first = TileId { level, index }.first_node().ok_or(VerifyError::IndexBeyondTree)?;
+    let row = hashes(tile).map_err(|_| ParseError::Tile)?;
+    if row.len() > TILE_WIDTH {
+        return Err(ParseError::Tile.into());
+    }
+    verify_range(size, root, &row, first, proof)
+}
+
+fn verify_range(size: u64, root: &[u8], row: &[Hash], first: NodeId, proof: &[u8]) -> Result<(), Refusal> {
+    let head = head(size, root)?;
+    if RangeProof::new(hashes(proof)?).root(row, first, head.size)? == head.root {
+        Ok(())
+    } else {
+        Err(VerifyError::RootMismatch.into())
+    }
+}
+
 /// Whether the new tree begins with the old one.
 #[wasm_bindgen(js_name = verifyConsistency)]
 pub fn verify_consistency(
@@ -72,6 +149,48 @@ pub fn verify_consistency(
 ) -> Result<(), Refusal> {
     let (old, new) = (head(old_size, old_root)?, head(new_size, new_root)?);
     Ok(ConsistencyProof::new(hashes(proof)?).verify(&old, &new)?)
+}
+
+/// What to fetch below the log's prefix to read the entries `[first, end)`.
+#[wasm_bindgen(js_name = entriesPaths, unchecked_return_type = "string[]")]
+pub fn entries_paths(size: u64, first: u64, end: u64) -> Result<Array, Refusal> {
+    Ok(paths(read(size, first, end)?.paths()))
+}
+
+/// The entries of all bundles that hold some of `[first, end)`, if the tree has them: `answers` is what was fetched.
+#[wasm_bindgen(js_name = openEntries, unchecked_return_type = "[first: bigint, ...entries: Uint8Array[]]")]
+pub fn open_entries(
+    size: u64,
+    root: &[u8],
+    first: u64,
+    end: u64,
+    answers: &[u8],
+    lengths: &[u32],
+) -> Result<Array, Refusal> {
+    let read = read(size, first, end)?;
+    let answers = cut(answers, lengths)?;
+    let entries = read.open(&answers, &head(size, root)?)?;
+    Ok(array([read.first().0.into()].into_iter().chain(entries.into_iter().map(bytes))))
+}
+
+/// What to fetch below the log's prefix to compare two of its trees.
+#[wasm_bindgen(js_name = consistencyPaths, unchecked_return_type = "string[]")]
+pub fn consistency_paths(old_size: u64, new_size: u64) -> Result<Array, Refusal> {
+    Ok(paths(ConsistencyRead::plan(TreeSize(old_size), TreeSize(new_size))?.paths()))
+}
+
+/// Whether the new tree begins with the old one: `answers` is what was fetched.
+#[wasm_bindgen(js_name = verifyConsistencyFromTiles)]
+pub fn verify_consistency_from_tiles(
+    old_size: u64,
+    old_root: &[u8],
+    new_size: u64,
+    new_root: &[u8],
+    answers: &[u8],
+    lengths: &[u32],
+) -> Result<(), Refusal> {
+    let (old, new) = (head(old_size, old_root)?, head(new_size, new_root)?);
+    Ok(ConsistencyRead::plan(old.size, new.size)?.verify(&cut(answers, lengths)?, &old, &new)?)
 }
 
 /// The hashes of a proof from their base64, one a line.
@@ -110,5 +229,28 @@ fn hashes(bytes: &[u8]) -> Result<Vec<Hash>, VerifyError> {
         Err(VerifyError::ProofLength)
     }
 }
-#[global_allocator]
-static ALLOCATOR: rlsf::SmallGlobalTlsf = rlsf::SmallGlobalTlsf::new();
+
+fn read(size: u64, first: u64, end: u64) -> Result<EntriesRead, VerifyError> {
+    EntriesRead::plan(LeafIndex(first)..LeafIndex(end), TreeSize(size))
+}
+
+fn paths(paths: impl Iterator<Item = TilePath>) -> Array {
+    array(paths.map(|path| path.format().into()))
+}
+
+fn leaves(entries: &[u8], lengths: &[u32]) -> Result<Vec<Hash>, ParseError> {
+    Ok(Hash::leaves(cut(entries, lengths)?))
+}
+
+/// The pieces of `bytes` that have these lengths, and leave nothing.
+fn cut<'a>(bytes: &'a [u8], lengths: &[u32]) -> Result<Vec<&'a [u8]>, ParseError> {
+    let mut rest = bytes;
+    let mut pieces = Vec::with_capacity(lengths.len());
+    for &length in lengths {
+        let length = usize::try_from(length).map_err(|_| ParseError::EntryBundle)?;
+        let (piece, after) = rest.split_at_checked(length).ok_or(ParseError::EntryBundle)?;
+        pieces.push(piece);
+        rest = after;
+    }
+    if rest.is_empty() { Ok(pieces) } else { Err(ParseError::EntryBundle) }
+}

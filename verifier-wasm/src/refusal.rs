@@ -1,6 +1,6 @@
 //! What is thrown: an error of the core as an array of plain values.
 
-use attestlog_core::Error;
+use attestlog_core::{Error, NotIncluded, ParseError, VerifyError};
 use wasm_bindgen::JsValue;
 
 use crate::plain::array;
@@ -12,9 +12,27 @@ pub struct Refusal {
     position: Option<u32>,
 }
 
-impl<E: Into<Error>> From<E> for Refusal {
-    fn from(error: E) -> Self {
-        Self { error: error.into(), position: None }
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self { error, position: None }
+    }
+}
+
+impl From<ParseError> for Refusal {
+    fn from(error: ParseError) -> Self {
+        Error::from(error).into()
+    }
+}
+
+impl From<VerifyError> for Refusal {
+    fn from(error: VerifyError) -> Self {
+        Error::from(error).into()
+    }
+}
+
+impl From<NotIncluded> for Refusal {
+    fn from(wrong: NotIncluded) -> Self {
+        Self { error: wrong.error.into(), position: u32::try_from(wrong.position).ok() }
     }
 }
 

@@ -85,15 +85,8 @@ fn leaves<'a>(inclusions: &[Inclusion<'a>]) -> Option<Vec<Climber<'a>>> {
         hash: inclusion.leaf,
         above: inclusion.proof,
     };
-    let mut climbers: Vec<_> = inclusions.iter().map(climber).collect();
-    climbers.sort_unstable_by_key(|climber| climber.index);
-    let mut agree = true;
-    climbers.dedup_by(|next, kept| {
-        let same_leaf = next.index == kept.index;
-        agree &= !same_leaf || (next.hash == kept.hash && next.above == kept.above);
-        same_leaf
-    });
-    agree.then_some(climbers)
+    let climbers: Vec<_> = inclusions.iter().map(climber).collect();
+    climbers.is_sorted_by(|a, b| a.index < b.index).then_some(climbers)
 }
 
 /// The climbers' parents, where `end` is the index of the level's last node.

@@ -41,7 +41,7 @@ pub use hash::Hash;
 pub use inclusion::InclusionProof;
 pub use inclusion_batch::{Inclusion, NotIncluded, verify_inclusions};
 pub use key::{KeyType, SigningKey, VerifierKey};
-pub use log_read::{ConsistencyRead, EntriesRead};
+pub use log_read::{ConsistencyRead, EntriesRead, TileRead};
 pub use note::{NoteSignature, SignedNote};
 pub use policy::Policy;
 pub use range::RangeProof;

@@ -159,7 +159,7 @@ fn a_read_asks_for_few_tiles() {
     assert_eq!(texts(plan(&(772..773), 773).paths()), ["tile/entries/003.p/5", "tile/1/000.p/3"]);
     assert_eq!(
         texts(plan(&(70_000..70_001), 16_777_216).paths()),
-        ["tile/entries/273", "tile/1/001", "tile/2/000"]
+        ["tile/entries/273", "tile/2/000", "tile/1/001"]
     );
 }
 

@@ -8,8 +8,8 @@ mod refusal;
 
 use attestlog_core::{
     Checkpoint, ConsistencyProof, ConsistencyRead, EntriesRead, Hash, Inclusion, InclusionProof, LeafIndex,
-    NodeId, ParseError, Policy, RangeProof, Receipt, SignedCheckpoint, TILE_WIDTH, TileId, TilePath, TreeHead, TreeSize, VerifierKey,
-    VerifyError,
+    ParseError, Policy, Receipt, SignedCheckpoint, TileId, TilePath, TileRead, TreeHead, TreeSize,
+    VerifierKey, VerifyError,
 };
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -97,47 +97,6 @@ pub fn verify_inclusions(
     Ok(attestlog_core::verify_inclusions(&inclusions, &head)?)
 }
 
-/// Whether a run of entries stands in the tree, the first at `first`. `lengths` cuts `entries` into the entries.
-#[wasm_bindgen(js_name = verifyEntries)]
-pub fn verify_entries(
-    size: u64,
-    root: &[u8],
-    first: u64,
-    entries: &[u8],
-    lengths: &[u32],
-    proof: &[u8],
-) -> Result<(), Refusal> {
-    let first = NodeId { level: 0, index: first };
-    verify_range(size, root, &leaves(entries, lengths)?, first, proof)
-}
-
-/// Whether a tile, or the first hashes of one, stands in the tree at its level and index.
-#[wasm_bindgen(js_name = verifyTile)]
-pub fn verify_tile(
-    size: u64,
-    root: &[u8],
-    level: u8,
-    index: u64,
-    tile: &[u8],
-    proof: &[u8],
-) -> Result<(), Refusal> {
-    let first = TileId { level, index }.first_node().ok_or(VerifyError::IndexBeyondTree)?;
-    let row = hashes(tile).map_err(|_| ParseError::Tile)?;
-    if row.len() > TILE_WIDTH {
-        return Err(ParseError::Tile.into());
-    }
-    verify_range(size, root, &row, first, proof)
-}
-
-fn verify_range(size: u64, root: &[u8], row: &[Hash], first: NodeId, proof: &[u8]) -> Result<(), Refusal> {
-    let head = head(size, root)?;
-    if RangeProof::new(hashes(proof)?).root(row, first, head.size)? == head.root {
-        Ok(())
-    } else {
-        Err(VerifyError::RootMismatch.into())
-    }
-}
-
 /// Whether the new tree begins with the old one.
 #[wasm_bindgen(js_name = verifyConsistency)]
 pub fn verify_consistency(
@@ -171,6 +130,27 @@ pub fn open_entries(
     let answers = cut(answers, lengths)?;
     let entries = read.open(&answers, &head(size, root)?)?;
     Ok(array([read.first().0.into()].into_iter().chain(entries.into_iter().map(bytes))))
+}
+
+/// What to fetch below the log's prefix to read the first `width` hashes of a tile.
+#[wasm_bindgen(js_name = tilePaths, unchecked_return_type = "string[]")]
+pub fn tile_paths(size: u64, level: u8, index: u64, width: u32) -> Result<Array, Refusal> {
+    Ok(paths(read_tile(size, level, index, width)?.paths()))
+}
+
+/// Whether the tree has that tile, the first of `answers`: `answers` is what was fetched.
+#[wasm_bindgen(js_name = verifyTile)]
+pub fn verify_tile(
+    size: u64,
+    root: &[u8],
+    level: u8,
+    index: u64,
+    width: u32,
+    answers: &[u8],
+    lengths: &[u32],
+) -> Result<(), Refusal> {
+    read_tile(size, level, index, width)?.open(&cut(answers, lengths)?, &head(size, root)?)?;
+    Ok(())
 }
 
 /// What to fetch below the log's prefix to compare two of its trees.
@@ -232,6 +212,11 @@ fn hashes(bytes: &[u8]) -> Result<Vec<Hash>, VerifyError> {
 
 fn read(size: u64, first: u64, end: u64) -> Result<EntriesRead, VerifyError> {
     EntriesRead::plan(LeafIndex(first)..LeafIndex(end), TreeSize(size))
+}
+
+fn read_tile(size: u64, level: u8, index: u64, width: u32) -> Result<TileRead, VerifyError> {
+    let width = usize::try_from(width).unwrap_or(usize::MAX);
+    TileRead::plan(TileId { level, index }, width, TreeSize(size))
 }
 
 fn paths(paths: impl Iterator<Item = TilePath>) -> Array {

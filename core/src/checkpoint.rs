@@ -119,7 +119,7 @@ impl Checkpoint {
         }
         let text = alloc::format!("{}\n{size}\n{root}\n", head.origin);
         let signature = NoteSignature::by(log, log.sign(text.as_bytes()).to_vec());
-        Ok(Self(SignedCheckpoint { note: SignedNote::new(text, signature), head }))
+        Ok(Self(SignedCheckpoint { note: SignedNote::new(&text, signature), head }))
     }
 
     /// The log's unique name.
@@ -222,7 +222,7 @@ mod tests {
     /// A note of any text with a valid signature.
     fn signed(text: &str, key: &SigningKey) -> Result<SignedCheckpoint, ParseError> {
         let line = NoteSignature::by(key, key.sign(text.as_bytes()).to_vec());
-        SignedCheckpoint::parse(SignedNote::new(text.to_string(), line).format().as_bytes())
+        SignedCheckpoint::parse(SignedNote::new(text, line).format().as_bytes())
     }
 
     #[test]

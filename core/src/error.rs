@@ -25,9 +25,9 @@ pub enum ParseError {
     /// A policy, with the 1-based line that cannot be read; line 0 is a fault of the policy as a whole.
     Policy {
         /// The 1-based number of the line.
-        line: usize,
+        line: u32,
         /// What is wrong with it.
-        reason: &'static str,
+        fault: PolicyFault,
     },
     /// Text that is not a tlog-proof.
     Receipt,
@@ -37,6 +37,44 @@ pub enum ParseError {
     TilePath,
     /// Text that is not a verifier key, or whose key id is not the key's.
     VerifierKey,
+}
+
+/// What can be wrong with a line of a policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PolicyFault {
+    /// A control character other than a tab.
+    ControlCharacter,
+    /// Too few or too many items.
+    Items,
+    /// What is not a vkey of an Ed25519 log or witness.
+    Key,
+    /// A public key that another line has, or its name and id.
+    KeyTwice,
+    /// A line that does not begin with log, witness, group or quorum.
+    Keyword,
+    /// A member of two groups, or twice of one.
+    MemberTwice,
+    /// A definition of the name `none`.
+    NameNone,
+    /// A name defined twice.
+    NameTwice,
+    /// A last line without a line feed.
+    NoLineEnd,
+    /// No quorum line in the whole policy.
+    NoQuorum,
+    /// The key of no log.
+    NotALogKey,
+    /// The key of no witness.
+    NotAWitnessKey,
+    /// A second quorum line.
+    SecondQuorum,
+    /// A threshold that the group's members cannot meet, or a group without members.
+    Threshold,
+    /// More than 256 logs, witnesses or groups.
+    TooMany,
+    /// A name that no line before defines.
+    UnknownName,
 }
 
 /// Evidence of tampering: the input was read, and it does not prove what it claims.
@@ -146,8 +184,8 @@ impl Error {
 impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Policy { line: 0, reason } => write!(f, "the policy cannot be used: {reason}"),
-            Self::Policy { line, reason } => write!(f, "line {line} of the policy: {reason}"),
+            Self::Policy { line: 0, fault } => write!(f, "the policy cannot be used: {fault}"),
+            Self::Policy { line, fault } => write!(f, "line {line} of the policy: {fault}"),
             Self::Base64 => f.write_str("not canonical base64 of the right length"),
             Self::Checkpoint => f.write_str("not a checkpoint: origin, size and root on three lines"),
             Self::EntrySize => f.write_str("an entry has 1 to 65535 bytes"),
@@ -161,6 +199,31 @@ impl fmt::Display for ParseError {
             Self::TilePath => f.write_str("not the path of a tile or an entry bundle"),
             Self::VerifierKey => f.write_str("not a verifier key: NAME+KEYID+BASE64, with the key's own id"),
         }
+    }
+}
+
+impl fmt::Display for PolicyFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ControlCharacter => "a control character",
+            Self::Items => "too few or too many items",
+            Self::Key => "not a verifier key of an Ed25519 log or witness",
+            Self::KeyTwice => "a public key that another line has, or its name and id",
+            Self::Keyword => "a line begins with log, witness, group or quorum",
+            Self::MemberTwice => "a member of two groups, or twice of one",
+            Self::NameNone => "the name none stands for no witness",
+            Self::NameTwice => "a name defined twice",
+            Self::NoLineEnd => "the last line does not end in a line feed",
+            Self::NoQuorum => "it has no quorum line",
+            Self::NotALogKey => "not the key of a log: its type is not 0x01",
+            Self::NotAWitnessKey => "not the key of a witness: its type is not 0x04",
+            Self::SecondQuorum => "a second quorum line",
+            Self::Threshold => {
+                "a group has members, and its threshold is all, any, or a number from 1 to that of its members"
+            }
+            Self::TooMany => "more than 256 of a kind",
+            Self::UnknownName => "a name that no line before defines",
+        })
     }
 }
 
@@ -237,8 +300,10 @@ mod tests {
             Error::Parse(P::EntrySize) => P::EntryBundle.into(),
             Error::Parse(P::EntryBundle) => P::Note.into(),
             Error::Parse(P::Note) => P::Number.into(),
-            Error::Parse(P::Number) => P::Policy { line: 1, reason: "a reason" }.into(),
-            Error::Parse(P::Policy { line: 1, .. }) => P::Policy { line: 0, reason: "a reason" }.into(),
+            Error::Parse(P::Number) => P::Policy { line: 1, fault: PolicyFault::Items }.into(),
+            Error::Parse(P::Policy { line: 1, .. }) => {
+                P::Policy { line: 0, fault: PolicyFault::Items }.into()
+            }
             Error::Parse(P::Policy { .. }) => P::Receipt.into(),
             Error::Parse(P::Receipt) => P::Tile.into(),
             Error::Parse(P::Tile) => P::TilePath.into(),

@@ -93,23 +93,28 @@ fn leaves<'a>(inclusions: &[Inclusion<'a>]) -> Option<Vec<Climber<'a>>> {
 fn climb_a_level<'a>(climbers: &[Climber<'a>], end: u64) -> Option<Vec<Climber<'a>>> {
     let mut row = Vec::with_capacity(2 * climbers.len());
     let mut parents = Vec::with_capacity(climbers.len());
-    let mut rest = climbers.iter().peekable();
-    while let Some(climber) = rest.next() {
-        let index = climber.index >> 1;
-        if climber.index == end && end & 1 == 0 {
-            // The last node of the level has no sibling, and is its own parent.
-            row.push(climber.hash);
-            parents.push(Climber { index, ..*climber });
-            continue;
+    let mut rest = climbers;
+    while let Some((climber, others)) = rest.split_first() {
+        rest = others;
+        let mut parent = *climber;
+        parent.index >>= 1;
+        row.push(climber.hash);
+        // The last node of the level may have no sibling: it is its own parent.
+        if climber.index != end || end & 1 == 1 {
+            let (sibling, above) = climber.above.split_first()?;
+            let place = row.len() - usize::from(climber.index & 1 == 1);
+            row.insert(place, *sibling);
+            parent.above = above;
+            if let Some((other, others)) = rest.split_first()
+                && other.index == climber.index | 1
+            {
+                let agree =
+                    other.hash == *sibling && other.above.split_first() == Some((&climber.hash, above));
+                agree.then_some(())?;
+                rest = others;
+            }
         }
-        let (sibling, above) = climber.above.split_first()?;
-        if let Some(other) = rest.next_if(|other| other.index == climber.index ^ 1) {
-            let agree = other.hash == *sibling && other.above.split_first() == Some((&climber.hash, above));
-            agree.then_some(())?;
-        }
-        let on_the_left = climber.index & 1 == 0;
-        row.extend(if on_the_left { [climber.hash, *sibling] } else { [*sibling, climber.hash] });
-        parents.push(Climber { index, hash: climber.hash, above });
+        parents.push(parent);
     }
     for (parent, hash) in parents.iter_mut().zip(Hash::parents(&row)) {
         parent.hash = hash;

@@ -108,7 +108,9 @@ impl fmt::Display for NoteSignature {
 /// A note with its signatures, not verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedNote {
-    text: String,
+    note: String,
+    /// How much of the note is the text, with its last `\n`, in bytes.
+    text_length: usize,
     signatures: Vec<NoteSignature>,
 }
 
@@ -127,37 +129,49 @@ impl SignedNote {
             core::str::from_utf8(bytes).ok().filter(|note| is_note_text(note)).ok_or(ParseError::Note)?;
         // The text may hold blank lines: the last one ends it.
         let end = bytes.windows(2).rposition(|pair| pair == b"\n\n").ok_or(ParseError::Note)?;
-        let (text, lines) = note.split_at_checked(end + 1).ok_or(ParseError::Note)?;
-        let mut lines = lines.as_bytes().strip_prefix(b"\n").ok_or(ParseError::Note)?;
-        let mut signed = Self { text: text.into(), signatures: Vec::new() };
+        let mut lines = bytes.get(end + 2..).ok_or(ParseError::Note)?;
+        let mut signatures = Vec::new();
         while !lines.is_empty() {
             let (line, rest) = first_line(lines).ok_or(ParseError::Note)?;
-            signed.push(NoteSignature::parse(line)?)?;
+            let signature = NoteSignature::parse(line)?;
+            if signatures.len() >= MAX_SIGNATURES
+                || signatures.iter().any(|line| signature.is_by_the_key_of(line))
+            {
+                return Err(ParseError::Note);
+            }
+            signatures.push(signature);
             lines = rest;
         }
-        if signed.signatures.is_empty() { Err(ParseError::Note) } else { Ok(signed) }
+        if signatures.is_empty() {
+            return Err(ParseError::Note);
+        }
+        Ok(Self { note: note.into(), text_length: end + 1, signatures })
     }
 
     /// A note of that text, which ends in `\n`, with one signature.
-    pub(crate) fn new(text: String, signature: NoteSignature) -> Self {
-        Self { text, signatures: alloc::vec![signature] }
+    pub(crate) fn new(text: &str, signature: NoteSignature) -> Self {
+        Self::of(text, alloc::vec![signature])
+    }
+
+    fn of(text: &str, signatures: Vec<NoteSignature>) -> Self {
+        let mut note = [text, "\n"].concat();
+        for signature in &signatures {
+            note.push_str(&signature.format());
+            note.push('\n');
+        }
+        Self { note, text_length: text.len(), signatures }
     }
 
     /// The note's bytes; for a note that was parsed, exactly those.
     #[must_use]
     pub fn format(&self) -> String {
-        let mut note = [&self.text, "\n"].concat();
-        for signature in &self.signatures {
-            note.push_str(&signature.format());
-            note.push('\n');
-        }
-        note
+        self.note.clone()
     }
 
     /// What is signed: the text with its last `\n`, without the blank line.
     #[must_use]
     pub fn text(&self) -> &str {
-        &self.text
+        self.note.get(..self.text_length).unwrap_or_default()
     }
 
     /// The signature lines in their order, at least one.
@@ -178,7 +192,7 @@ impl SignedNote {
         let mut signers = Vec::new();
         for key in keys {
             if let Some(signature) = self.signature_by(key) {
-                signature.verify(key, &self.text)?;
+                signature.verify(key, self.text())?;
                 signers.push(key);
             }
         }
@@ -195,22 +209,14 @@ impl SignedNote {
     /// # Errors
     /// [`ParseError::Note`] when the note would have more lines or bytes than a note may have.
     pub(crate) fn put(&mut self, signature: NoteSignature) -> Result<(), ParseError> {
-        let mut note = self.clone();
-        note.signatures.retain(|line| !line.is_by_the_key_of(&signature));
-        note.push(signature)?;
-        if note.format().len() > MAX_BYTES {
+        let mut signatures = self.signatures.clone();
+        signatures.retain(|line| !line.is_by_the_key_of(&signature));
+        signatures.push(signature);
+        let note = Self::of(self.text(), signatures);
+        if note.signatures.len() > MAX_SIGNATURES || note.note.len() > MAX_BYTES {
             return Err(ParseError::Note);
         }
         *self = note;
-        Ok(())
-    }
-
-    fn push(&mut self, signature: NoteSignature) -> Result<(), ParseError> {
-        let repeated = self.signatures.iter().any(|line| line.is_by_the_key_of(&signature));
-        if repeated || self.signatures.len() >= MAX_SIGNATURES {
-            return Err(ParseError::Note);
-        }
-        self.signatures.push(signature);
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::error::ParseError;
+use crate::error::{ParseError, PolicyFault};
 use crate::key::{KeyType, VerifierKey};
 
 /// The name that stands for no witness at all.
@@ -60,7 +60,7 @@ impl Policy {
     /// [`ParseError::Policy`] when the key is not a log's.
     pub fn for_log(key: VerifierKey) -> Result<Self, ParseError> {
         if key.key_type() != KeyType::Log {
-            return Err(ParseError::Policy { line: 0, reason: parse::NOT_A_LOG_KEY });
+            return Err(ParseError::Policy { line: 0, fault: PolicyFault::NotALogKey });
         }
         Ok(Self { logs: alloc::vec![Log { key, url: None }], voters: Vec::new(), quorum: None })
     }
@@ -196,7 +196,7 @@ mod tests {
         lines.collect::<String>() + rest
     }
 
-    fn refused_at(text: impl AsRef<[u8]>) -> Option<usize> {
+    fn refused_at(text: impl AsRef<[u8]>) -> Option<u32> {
         match Policy::parse(text) {
             Err(ParseError::Policy { line, .. }) => Some(line),
             _ => None,

@@ -7,26 +7,30 @@ use alloc::vec::Vec;
 
 use super::{Log, NONE, Policy, Threshold, Voter, VoterKind};
 use crate::decimal;
-use crate::error::ParseError;
+use crate::error::{ParseError, PolicyFault};
 use crate::key::{KeyType, VerifierKey};
+use crate::line::first_line;
 
 /// The most logs, the most witnesses and the most groups; the specification asks for at least 32 of each.
 const MAX_OF_EACH: usize = 256;
 
-const NOT_A_KEY: &str = "not a verifier key of an Ed25519 log or witness";
-pub(super) const NOT_A_LOG_KEY: &str = "not the key of a log: its type is not 0x01";
-const NOT_A_WITNESS_KEY: &str = "not the key of a witness: its type is not 0x04";
-const TOO_MANY: &str = "more than 256 of a kind";
-
 /// The policy in `text`.
 pub(super) fn policy(text: &[u8]) -> Result<Policy, ParseError> {
     let mut reader = Reader::default();
-    let lines = text.split_inclusive(|&byte| byte == b'\n');
-    for (line, bytes) in (1..).zip(lines) {
-        reader.read(bytes).map_err(|reason| ParseError::Policy { line, reason })?;
+    let (mut rest, mut line) = (text, 0_u32);
+    while !rest.is_empty() {
+        line = line.saturating_add(1);
+        let result = match first_line(rest) {
+            Some((items, after)) => {
+                rest = after;
+                reader.read(items)
+            }
+            None => Err(PolicyFault::NoLineEnd),
+        };
+        result.map_err(|fault| ParseError::Policy { line, fault })?;
     }
-    let quorum = reader.quorum.ok_or(ParseError::Policy { line: 0, reason: "it has no quorum line" })?;
-    Ok(Policy { logs: reader.logs, voters: reader.voters, quorum })
+    let no_quorum = ParseError::Policy { line: 0, fault: PolicyFault::NoQuorum };
+    Ok(Policy { quorum: reader.quorum.ok_or(no_quorum)?, logs: reader.logs, voters: reader.voters })
 }
 
 /// A policy up to some line.
@@ -40,120 +44,136 @@ struct Reader {
     quorum: Option<Option<usize>>,
 }
 
-impl Reader {
-    /// Reads one line with its line end.
-    fn read(&mut self, line: &[u8]) -> Result<(), &'static str> {
-        let line = line.strip_suffix(b"\n").ok_or("the last line does not end in a line feed")?;
-        if line.iter().any(|&byte| byte < b' ' && byte != b'\t' || byte == 0x7f) {
-            return Err("a control character");
-        }
-        let items = line.split(|byte| b" \t".contains(byte)).filter(|item| !item.is_empty());
-        let items: Vec<&[u8]> = items.collect();
-        match items.as_slice() {
-            [] | [[b'#', ..], ..] => Ok(()),
-            [b"log", key, url @ ..] if url.len() <= 1 => self.log(key, url.first()),
-            [b"witness", name, key, url @ ..] if url.len() <= 1 => self.witness(name, key, url.first()),
-            [b"group", name, threshold, members @ ..] => self.group(name, threshold, members),
-            [b"quorum", name] => self.quorum(name),
-            [b"log" | b"witness" | b"group" | b"quorum", ..] => Err("too few or too many items"),
-            _ => Err("a line begins with log, witness, group or quorum"),
-        }
+/// What is left of a line: items between blanks.
+struct Items<'a>(&'a [u8]);
+
+impl<'a> Items<'a> {
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let is_blank = |&byte: &u8| byte == b' ' || byte == b'\t';
+        let start = self.0.iter().position(|byte| !is_blank(byte))?;
+        let rest = self.0.get(start..)?;
+        let (item, after) = rest.split_at_checked(rest.iter().position(is_blank).unwrap_or(rest.len()))?;
+        self.0 = after;
+        Some(item)
     }
 
-    fn log(&mut self, key: &[u8], url: Option<&&[u8]>) -> Result<(), &'static str> {
-        let key = self.new_key(key)?;
-        if key.key_type() != KeyType::Log {
-            return Err(NOT_A_LOG_KEY);
+    fn required(&mut self) -> Result<&'a [u8], PolicyFault> {
+        self.next().ok_or(PolicyFault::Items)
+    }
+}
+
+impl Reader {
+    /// Reads one line without its line end.
+    fn read(&mut self, line: &[u8]) -> Result<(), PolicyFault> {
+        if line.iter().any(|&byte| byte < b' ' && byte != b'\t' || byte == 0x7f) {
+            return Err(PolicyFault::ControlCharacter);
         }
+        let mut items = Items(line);
+        match items.next() {
+            None | Some([b'#', ..]) => return Ok(()),
+            Some(b"log") => self.log(&mut items)?,
+            Some(b"witness") => self.witness(&mut items)?,
+            Some(b"group") => self.group(&mut items)?,
+            Some(b"quorum") => self.quorum(&mut items)?,
+            Some(_) => return Err(PolicyFault::Keyword),
+        }
+        if items.next().is_some() { Err(PolicyFault::Items) } else { Ok(()) }
+    }
+
+    fn log(&mut self, items: &mut Items<'_>) -> Result<(), PolicyFault> {
+        let key = self.new_key(items.required()?, KeyType::Log, PolicyFault::NotALogKey)?;
         if self.logs.len() >= MAX_OF_EACH {
-            return Err(TOO_MANY);
+            return Err(PolicyFault::TooMany);
         }
-        self.logs.push(Log { key, url: url.map(|url| url.to_vec()) });
+        self.logs.push(Log { key, url: items.next().map(<[u8]>::to_vec) });
         Ok(())
     }
 
-    fn witness(&mut self, name: &[u8], key: &[u8], url: Option<&&[u8]>) -> Result<(), &'static str> {
-        let key = self.new_key(key)?;
-        if key.key_type() != KeyType::Witness {
-            return Err(NOT_A_WITNESS_KEY);
-        }
-        self.define(name, VoterKind::Witness { key, url: url.map(|url| url.to_vec()) })
+    fn witness(&mut self, items: &mut Items<'_>) -> Result<(), PolicyFault> {
+        let name = items.required()?;
+        let key = self.new_key(items.required()?, KeyType::Witness, PolicyFault::NotAWitnessKey)?;
+        self.define(name, VoterKind::Witness { key, url: items.next().map(<[u8]>::to_vec) })
     }
 
-    fn group(&mut self, name: &[u8], threshold: &[u8], members: &[&[u8]]) -> Result<(), &'static str> {
-        let threshold = parse_threshold(threshold, members.len())?;
-        if members.is_empty() {
-            return Err("a group without members");
-        }
-        let mut places = Vec::with_capacity(members.len().min(2 * MAX_OF_EACH));
-        for member in members {
+    fn group(&mut self, items: &mut Items<'_>) -> Result<(), PolicyFault> {
+        let (name, threshold) = (items.required()?, items.required()?);
+        let mut members = Vec::new();
+        while let Some(member) = items.next() {
             let place = self.place_of(member)?;
             // A vote that counted twice would make a quorum of fewer witnesses.
             if self.members.contains(&place) {
-                return Err("a member of two groups, or twice of one");
+                return Err(PolicyFault::MemberTwice);
             }
             self.members.push(place);
-            places.push(place);
+            members.push(place);
         }
-        self.define(name, VoterKind::Group { threshold, members: places })
+        let threshold = parse_threshold(threshold, members.len()).ok_or(PolicyFault::Threshold)?;
+        self.define(name, VoterKind::Group { threshold, members })
     }
 
-    fn quorum(&mut self, name: &[u8]) -> Result<(), &'static str> {
+    fn quorum(&mut self, items: &mut Items<'_>) -> Result<(), PolicyFault> {
+        let name = items.required()?;
         if self.quorum.is_some() {
-            return Err("a second quorum line");
+            return Err(PolicyFault::SecondQuorum);
         }
         self.quorum = Some(if name == NONE { None } else { Some(self.place_of(name)?) });
         Ok(())
     }
 
-    fn define(&mut self, name: &[u8], kind: VoterKind) -> Result<(), &'static str> {
+    fn define(&mut self, name: &[u8], kind: VoterKind) -> Result<(), PolicyFault> {
         if name == NONE {
-            return Err("the name none stands for no witness");
+            return Err(PolicyFault::NameNone);
         }
         if self.place_of(name).is_ok() {
-            return Err("a name defined twice");
+            return Err(PolicyFault::NameTwice);
         }
         let same_kind =
             |voter: &&Voter| core::mem::discriminant(&voter.kind) == core::mem::discriminant(&kind);
         if self.voters.iter().filter(same_kind).count() >= MAX_OF_EACH {
-            return Err(TOO_MANY);
+            return Err(PolicyFault::TooMany);
         }
         self.voters.push(Voter { name: name.to_vec(), kind });
         Ok(())
     }
 
-    fn place_of(&self, name: &[u8]) -> Result<usize, &'static str> {
-        self.voters.iter().position(|voter| voter.name == name).ok_or("a name that no line before defines")
+    fn place_of(&self, name: &[u8]) -> Result<usize, PolicyFault> {
+        self.voters.iter().position(|voter| voter.name == name).ok_or(PolicyFault::UnknownName)
     }
 
     /// A key whose public key is on no line before: nobody votes twice, and no log's signature over a text of its
     /// choice passes for a cosignature.
-    fn new_key(&self, text: &[u8]) -> Result<VerifierKey, &'static str> {
-        let key = VerifierKey::parse(text).map_err(|_| NOT_A_KEY)?;
+    fn new_key(
+        &self,
+        text: &[u8],
+        key_type: KeyType,
+        other_type: PolicyFault,
+    ) -> Result<VerifierKey, PolicyFault> {
+        let key = VerifierKey::parse(text).map_err(|_| PolicyFault::Key)?;
         let witnesses = self.voters.iter().filter_map(Voter::key);
         let mut known = self.logs.iter().map(|log| &log.key).chain(witnesses);
         let repeated = |other: &VerifierKey| {
             other.public_key() == key.public_key()
                 || other.key_id() == key.key_id() && other.name() == key.name()
         };
-        if known.any(repeated) {
-            Err("a public key that another line has, or its name and id")
+        if key.key_type() != key_type {
+            Err(other_type)
+        } else if known.any(repeated) {
+            Err(PolicyFault::KeyTwice)
         } else {
             Ok(key)
         }
     }
 }
 
-/// All, any, or how many of `members` must have cosigned.
-fn parse_threshold(text: &[u8], members: usize) -> Result<Threshold, &'static str> {
+/// All, any, or how many of `members`, at least one, must have cosigned.
+fn parse_threshold(text: &[u8], members: usize) -> Option<Threshold> {
     match text {
-        b"all" => Ok(Threshold::All),
-        b"any" => Ok(Threshold::Any),
-        _ => decimal::parse(text)
-            .ok()
-            .and_then(|number| usize::try_from(number).ok())
-            .filter(|number| (1..=members).contains(number))
-            .map(Threshold::AtLeast)
-            .ok_or("a group's threshold is all, any, or a number from 1 to that of its members"),
+        _ if members == 0 => None,
+        b"all" => Some(Threshold::All),
+        b"any" => Some(Threshold::Any),
+        _ => {
+            let number = usize::try_from(decimal::parse(text).ok()?).ok()?;
+            (1..=members).contains(&number).then_some(Threshold::AtLeast(number))
+        }
     }
 }

@@ -13,7 +13,7 @@ extern "C" {
     fn new() -> Array;
 
     #[wasm_bindgen(method)]
-    fn push(this: &Array, value: JsValue);
+    pub(crate) fn push(this: &Array, value: JsValue);
 
     /// A copy of bytes, which lives as long as JavaScript holds it.
     #[derive(Debug)]
@@ -24,12 +24,12 @@ extern "C" {
 }
 
 /// A copy of `bytes` for JavaScript.
-pub fn bytes(bytes: &[u8]) -> JsValue {
+pub(crate) fn bytes(bytes: &[u8]) -> JsValue {
     Uint8Array::new(bytes).into()
 }
 
 /// An array of these values.
-pub fn array(values: impl IntoIterator<Item = JsValue>) -> Array {
+pub(crate) fn array(values: impl IntoIterator<Item = JsValue>) -> Array {
     let array = Array::new();
     for value in values {
         array.push(value);

@@ -1,4 +1,4 @@
-//! What is thrown: an error of the core as an array of plain values.
+//! What is thrown: the kind and the code of an error of the core, and the place that is at fault.
 
 use attestlog_core::{Error, NotIncluded, ParseError, VerifyError};
 use wasm_bindgen::JsValue;
@@ -7,7 +7,7 @@ use crate::plain::array;
 
 /// An error of the core, and which of many proofs it is about.
 #[derive(Debug)]
-pub struct Refusal {
+pub(crate) struct Refusal {
     error: Error,
     position: Option<u32>,
 }
@@ -38,12 +38,16 @@ impl From<NotIncluded> for Refusal {
 
 impl From<Refusal> for JsValue {
     fn from(refusal: Refusal) -> Self {
-        let kind = match refusal.error {
-            Error::Parse(_) => "parse",
-            Error::Verify(_) => "verify",
-            Error::Unchecked(_) => "unchecked",
+        let (kind, line) = match refusal.error {
+            Error::Parse(ParseError::Policy { line, .. }) => ("parse", Some(line)),
+            Error::Parse(_) => ("parse", None),
+            Error::Verify(_) => ("verify", None),
+            Error::Unchecked(_) => ("unchecked", None),
         };
-        let thrown = [kind.into(), refusal.error.code().into(), "".into()];
-        array(thrown.into_iter().chain(refusal.position.map(JsValue::from))).into()
+        let thrown = array([kind.into(), refusal.error.code().into()]);
+        if let Some(place) = refusal.position.or(line) {
+            thrown.push(place.into());
+        }
+        thrown.into()
     }
 }

@@ -1,0 +1,62 @@
+//! What an operation is called with.
+
+use attestlog_core::{Hash, ParseError, TreeHead, TreeSize, VerifyError};
+
+/// The arguments that have not been taken yet. Those that are missing are 0 and empty.
+#[derive(Debug)]
+pub(crate) struct Arguments<'a> {
+    numbers: &'a [u64],
+    bytes: &'a [u8],
+    lengths: &'a [u32],
+}
+
+impl<'a> Arguments<'a> {
+    pub(crate) const fn new(numbers: &'a [u64], bytes: &'a [u8], lengths: &'a [u32]) -> Self {
+        Self { numbers, bytes, lengths }
+    }
+
+    pub(crate) fn number(&mut self) -> u64 {
+        let (&first, rest) = self.numbers.split_first().unwrap_or((&0, &[]));
+        self.numbers = rest;
+        first
+    }
+
+    /// A number that an operation counts by.
+    pub(crate) fn count<T: TryFrom<u64>>(&mut self) -> Result<T, VerifyError> {
+        T::try_from(self.number()).map_err(|_| VerifyError::IndexBeyondTree)
+    }
+
+    pub(crate) fn has_pieces(&self) -> bool {
+        !self.lengths.is_empty()
+    }
+
+    /// The next piece of bytes.
+    pub(crate) fn piece(&mut self) -> &'a [u8] {
+        let (&length, lengths) = self.lengths.split_first().unwrap_or((&0, &[]));
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let (piece, bytes) = self.bytes.split_at_checked(length).unwrap_or_default();
+        (self.bytes, self.lengths) = (bytes, lengths);
+        piece
+    }
+
+    /// All pieces that are left.
+    pub(crate) fn pieces(&mut self) -> Vec<&'a [u8]> {
+        let mut pieces = Vec::new();
+        while self.has_pieces() {
+            pieces.push(self.piece());
+        }
+        pieces
+    }
+
+    /// A size and a root.
+    pub(crate) fn head(&mut self) -> Result<TreeHead, ParseError> {
+        let root = Hash::from_slice(self.piece()).ok_or(ParseError::Tile)?;
+        Ok(TreeHead { size: TreeSize(self.number()), root })
+    }
+
+    /// Hashes, one after the other.
+    pub(crate) fn hashes(&mut self) -> Result<Vec<Hash>, VerifyError> {
+        let (hashes, rest) = self.piece().as_chunks();
+        if rest.is_empty() { Ok(hashes.iter().copied().map(Hash).collect()) } else { Err(VerifyError::ProofLength) }
+    }
+}

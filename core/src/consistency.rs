@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use crate::checkpoint::Checkpoint;
 use crate::error::VerifyError;
 use crate::hash::Hash;
-use crate::inclusion::{climb, climb_border, fold_subtrees, split_path};
+use crate::inclusion::{climb_border, fold_subtrees, split_path};
 use crate::tree::{NodeId, PathShape, Subtree, TreeHead, TreeSize, path};
 
 /// The hashes that lead from an old root to a new one.
@@ -96,12 +96,12 @@ fn last_node(old: TreeSize) -> (u32, u64) {
 }
 
 /// RFC 6962 defines no proof for these two; C2SP asks for one without hashes.
-pub(crate) fn needs_no_hashes(old: TreeSize, new: TreeSize) -> bool {
+fn needs_no_hashes(old: TreeSize, new: TreeSize) -> bool {
     old.0 == 0 || old == new
 }
 
 /// The verdict where there is nothing to hash: any tree extends the empty one, and each tree itself.
-pub(crate) fn compare(old: &TreeHead, new: &TreeHead) -> Result<(), VerifyError> {
+fn compare(old: &TreeHead, new: &TreeHead) -> Result<(), VerifyError> {
     if [old, new].iter().any(|head| head.size.0 == 0 && head.root != Hash::EMPTY_ROOT) {
         return Err(VerifyError::RootMismatch);
     }
@@ -110,23 +110,29 @@ pub(crate) fn compare(old: &TreeHead, new: &TreeHead) -> Result<(), VerifyError>
 
 /// Verifies that `path` leads from `seed`, the last peak of the old tree, to the new root, and then to the old one.
 /// Requires `0 < old.size < new.size`.
-pub(crate) fn verify_from(
-    seed: Hash,
-    path: &[Hash],
-    old: &TreeHead,
-    new: &TreeHead,
-) -> Result<(), VerifyError> {
+fn verify_from(seed: Hash, path: &[Hash], old: &TreeHead, new: &TreeHead) -> Result<(), VerifyError> {
     let (level, index) = last_node(old.size);
     let shape = PathShape::of(index, (new.size.0 - 1) >> level);
     let (inner, border) = split_path(path, shape)?;
-    if climb_border(climb(seed, inner, index), border) != new.root {
-        return Err(VerifyError::RootMismatch);
-    }
     // The old tree has only the siblings on the left; the new one has them all.
-    let left_only: Vec<Hash> =
-        (0_u32..).zip(inner).filter(|(above, _)| (index >> above) & 1 == 1).map(|(_, hash)| *hash).collect();
-    let old_root = climb_border(climb_border(seed, &left_only), border);
-    if old_root == old.root { Ok(()) } else { Err(VerifyError::HistoryRewritten) }
+    let (mut old_root, mut new_root) = (seed, seed);
+    for (above, hash) in (0_u32..).zip(inner) {
+        if (index >> above) & 1 == 1 {
+            old_root = Hash::node(hash, &old_root);
+            new_root = Hash::node(hash, &new_root);
+        } else {
+            new_root = Hash::node(&new_root, hash);
+        }
+    }
+    old_root = climb_border(old_root, border);
+    new_root = climb_border(new_root, border);
+    if new_root != new.root {
+        Err(VerifyError::RootMismatch)
+    } else if old_root != old.root {
+        Err(VerifyError::HistoryRewritten)
+    } else {
+        Ok(())
+    }
 }
 
 /// The subtrees whose roots are the proof, in order.
@@ -142,7 +148,7 @@ fn subtrees(old: TreeSize, new: TreeSize) -> Result<Vec<Subtree>, VerifyError> {
 }
 
 /// The last peak of the old tree, then the subtrees on its path to the new root. Requires `0 < old < new`.
-pub(crate) fn seed_and_path(old: TreeSize, new: TreeSize) -> impl Iterator<Item = Subtree> {
+fn seed_and_path(old: TreeSize, new: TreeSize) -> impl Iterator<Item = Subtree> {
     let (level, index) = last_node(old);
     core::iter::once(Subtree::under(level, index, new)).chain(path(level, index, new))
 }

@@ -5,6 +5,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
+#[cfg(not(target_feature = "simd128"))]
 use sha2::{Digest, Sha256};
 
 use crate::base64;
@@ -27,24 +28,19 @@ impl Hash {
     /// The hash of an entry: `SHA-256(0x00 || entry)` (RFC 6962 §2.1).
     #[must_use]
     pub fn leaf(entry: &[u8]) -> Self {
-        Self(Sha256::new().chain_update([0x00]).chain_update(entry).finalize().into())
+        one(LEAF, entry)
     }
 
     /// The hash of an inner node: `SHA-256(0x01 || left || right)` (RFC 6962 §2.1).
     #[must_use]
     pub fn node(left: &Self, right: &Self) -> Self {
-        let mut block = [0x01; 1 + 2 * Self::LEN];
-        let (_, children) = block.split_at_mut(1);
-        let (l, r) = children.split_at_mut(Self::LEN);
-        l.copy_from_slice(&left.0);
-        r.copy_from_slice(&right.0);
-        Self(Sha256::digest(block).into())
+        one(NODE, &children(left, right))
     }
 
     /// The hashes of these entries, in their order.
     #[must_use]
     pub fn leaves<'a>(entries: impl IntoIterator<Item = &'a [u8]>) -> Vec<Self> {
-        entries.into_iter().map(Self::leaf).collect()
+        many(LEAF, entries.into_iter())
     }
 
     /// The row above `row`: the nodes over its pairs. A last hash without a partner stands for itself, as at the
@@ -52,7 +48,9 @@ impl Hash {
     #[must_use]
     pub fn parents(row: &[Self]) -> Vec<Self> {
         let (pairs, last) = row.as_chunks();
-        pairs.iter().map(|[left, right]| Self::node(left, right)).chain(last.iter().copied()).collect()
+        let mut parents = many(NODE, pairs.iter().map(|[left, right]| children(left, right)));
+        parents.extend_from_slice(last);
+        parents
     }
 
     /// The hash whose 32 bytes are `bytes`; `None` for any other length.
@@ -69,6 +67,49 @@ impl Hash {
         let bytes = base64::parse(text)?;
         Self::from_slice(&bytes).ok_or(ParseError::Base64)
     }
+}
+
+/// What is hashed before an entry, and before the children of a node.
+const LEAF: u8 = 0x00;
+const NODE: u8 = 0x01;
+
+fn children(left: &Hash, right: &Hash) -> [u8; 2 * Hash::LEN] {
+    let mut both = [0; 2 * Hash::LEN];
+    let (l, r) = both.split_at_mut(Hash::LEN);
+    l.copy_from_slice(&left.0);
+    r.copy_from_slice(&right.0);
+    both
+}
+
+/// `SHA-256(prefix || message)`.
+#[cfg(not(target_feature = "simd128"))]
+fn one(prefix: u8, message: &[u8]) -> Hash {
+    Hash(Sha256::new().chain_update([prefix]).chain_update(message).finalize().into())
+}
+
+/// `SHA-256(prefix || message)`, of each message.
+#[cfg(not(target_feature = "simd128"))]
+fn many(prefix: u8, messages: impl Iterator<Item: AsRef<[u8]>>) -> Vec<Hash> {
+    messages.map(|message| one(prefix, message.as_ref())).collect()
+}
+
+/// `SHA-256(prefix || message)`.
+#[cfg(target_feature = "simd128")]
+fn one(prefix: u8, message: &[u8]) -> Hash {
+    many(prefix, core::iter::once(message)).pop().unwrap_or(Hash::EMPTY_ROOT)
+}
+
+/// `SHA-256(prefix || message)`, of each message.
+#[cfg(target_feature = "simd128")]
+fn many(prefix: u8, mut messages: impl Iterator<Item: AsRef<[u8]>>) -> Vec<Hash> {
+    crate::lanes::sha256(prefix, &mut |buffer| {
+        messages.next().map(|message| buffer.extend_from_slice(message.as_ref())).is_some()
+    })
+}
+
+/// `SHA-256(message)`.
+pub(crate) fn sha256(message: &[u8]) -> Hash {
+    message.split_first().map_or(Hash::EMPTY_ROOT, |(first, rest)| one(*first, rest))
 }
 
 impl AsRef<[u8]> for Hash {

@@ -1,8 +1,8 @@
 //! Many inclusion proofs against one tree, with the work that their paths have in common done once.
 //!
 //! The verdict is that of RFC 9162 §2.1.3.2 on each proof alone. The proofs climb together, level by level: where two
-//! paths meet, they must agree on all that is left of them, and go on as one. It does not make smaller proofs; for
-//! entries that are neighbours a [range proof](crate::RangeProof) is one.
+//! paths meet, they must agree on all that is left of them, and go on as one. It does not make smaller proofs; entries that
+//! are neighbours are [read](crate::LogRead) as a run.
 
 use alloc::vec::Vec;
 

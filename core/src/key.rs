@@ -7,10 +7,10 @@ use alloc::string::{String, ToString};
 use core::fmt;
 
 use ed25519_dalek::{Signature, Signer, VerifyingKey};
-use sha2::{Digest, Sha256};
 
 use crate::base64;
 use crate::error::{ParseError, VerifyError};
+use crate::hash::{Hash, sha256};
 use crate::line::split_once;
 
 /// The longest name of a key in bytes: a log's key has its origin for a name.
@@ -187,13 +187,7 @@ pub(crate) fn is_key_name(name: &str) -> bool {
 
 /// The first four bytes of `SHA-256(name || 0x0A || type || public key)`.
 fn key_id(name: &str, key_type: KeyType, public_key: &[u8; 32]) -> [u8; 4] {
-    let digest: [u8; 32] = Sha256::new()
-        .chain_update(name)
-        .chain_update([b'\n', key_type.byte()])
-        .chain_update(public_key)
-        .finalize()
-        .into();
-    let [a, b, c, d, ..] = digest;
+    let Hash([a, b, c, d, ..]) = sha256(&[name.as_bytes(), &[b'\n', key_type.byte()], public_key].concat());
     [a, b, c, d]
 }
 

@@ -1,8 +1,8 @@
 //! Reads of a log that is served as C2SP tlog-tiles: which paths to fetch, and what their bytes prove together.
 //!
-//! Sans-IO: plan a read, fetch its [`paths`](EntriesRead::paths) below the log's prefix, hand the bodies over in the
-//! same order. What was asked for and the nodes around it are folded into the root as RFC 6962 §2.1 has it, so nothing
-//! is given away unless a tree head proves all of it. A tile is read as far as that needs it; its other hashes are not
+//! Sans-IO: plan a read, fetch its [`paths`](LogRead::paths) below the log's prefix, hand the bodies over in the same
+//! order. What was asked for and the nodes around it are folded into the root as RFC 6962 §2.1 has it, so nothing is
+//! given away unless a tree head proves all of it. A tile is read as far as that needs it; its other hashes are not
 //! looked at. This fetches nothing, keeps nothing and verifies no signature.
 
 use alloc::vec::Vec;
@@ -14,53 +14,89 @@ use crate::hash::Hash;
 use crate::tile::{TILE_WIDTH, TileId, TilePath, node_hash, parse_tile, perfect_root};
 use crate::tree::{LeafIndex, NodeId, Subtree, TreeHead, TreeSize, root_of_peaks};
 
-/// A read of the entry bundles that hold a range of entries.
+/// The most bundles in one read: 16 million entries.
+const MAX_BUNDLES: u64 = 1 << 16;
+
+/// A read of some leaves of a tree, the *inside*, and of what lies around them: the perfect subtrees beside them.
 #[derive(Clone, Debug)]
-pub struct EntriesRead {
-    bundles: Range<u64>,
-    around: Around,
+pub struct LogRead {
+    size: TreeSize,
+    inside: Range<u64>,
+    /// The height above the leaves of the hashes that the inside is read as.
+    level: u8,
+    /// First those of the inside, then the tiles that hold what lies around it.
+    paths: Vec<TilePath>,
+    /// How many of the paths are of the inside.
+    own: usize,
 }
 
-/// A read of one tile, or of the first hashes of one.
-#[derive(Clone, Debug)]
-pub struct TileRead {
-    tile: TileId,
-    width: usize,
-    around: Around,
+/// What a read has proven.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Proven<'a> {
+    entries: Vec<&'a [u8]>,
+    row: Vec<Hash>,
+    /// The hashes of the perfect subtrees before the inside, left to right.
+    before: Vec<Hash>,
 }
 
-/// A read of the tiles that prove one tree to begin with another.
-#[derive(Clone, Debug)]
-pub struct ConsistencyRead {
-    old: TreeSize,
-    around: Around,
-}
-
-impl EntriesRead {
-    /// The read of the entries `[start, end)` of a tree of `size`.
+impl LogRead {
+    /// The read of the entry bundles that hold the entries `[start, end)` of a tree of `size`; of so many entries that
+    /// they fill more than 65,536 bundles, only those in the first 65,536.
     ///
     /// # Errors
     /// [`VerifyError::IndexBeyondTree`] unless `start < end <= size`.
-    pub fn plan(range: Range<LeafIndex>, size: TreeSize) -> Result<Self, VerifyError> {
+    pub fn entries(range: Range<LeafIndex>, size: TreeSize) -> Result<Self, VerifyError> {
         if range.is_empty() || range.end.0 > size.0 {
             return Err(VerifyError::IndexBeyondTree);
         }
         let width = TILE_WIDTH as u64;
-        let bundles = range.start.0 / width..range.end.0.div_ceil(width);
-        let leaves = bundles.start * width..bundles.end.saturating_mul(width).min(size.0);
-        Ok(Self { bundles, around: Around::plan(leaves, size) })
+        let mut paths = Vec::new();
+        // A bundle is as wide as the tile of its leaf hashes.
+        let first = range.start.0 / width;
+        let bundles = first..range.end.0.div_ceil(width).min(first + MAX_BUNDLES);
+        for index in bundles.clone() {
+            paths.push(TilePath::Entries { index, width: TileId { level: 0, index }.width(size) });
+        }
+        let inside = bundles.start * width..bundles.end.saturating_mul(width).min(size.0);
+        Ok(Self::plan(paths, 0, inside, size))
     }
 
-    /// The index of the first entry that [`open`](Self::open) gives: the first of its bundle.
+    /// The read of the first `width` hashes of a tile of a tree of `size`.
+    ///
+    /// # Errors
+    /// [`VerifyError::IndexBeyondTree`] for no hashes, and for more than the tree has there.
+    pub fn tile(tile: TileId, width: usize, size: TreeSize) -> Result<Self, VerifyError> {
+        let NodeId { level, index } = tile.first_node().ok_or(VerifyError::IndexBeyondTree)?;
+        if width == 0 || width > tile.width(size) {
+            return Err(VerifyError::IndexBeyondTree);
+        }
+        // The tree has these nodes: their leaves are within 64 bits.
+        let inside = index << level..(index + width as u64) << level;
+        Ok(Self::plan(alloc::vec![TilePath::Hashes { tile, width }], level, inside, size))
+    }
+
+    /// The read of the tiles that prove a tree of `new` to begin with one of `old`; of none if the sizes are equal.
+    ///
+    /// # Errors
+    /// [`VerifyError::TreeShrank`] if `new < old`.
+    pub fn consistency(old: TreeSize, new: TreeSize) -> Result<Self, VerifyError> {
+        if new < old {
+            return Err(VerifyError::TreeShrank);
+        }
+        let known = if old == new { 0 } else { old.0 };
+        Ok(Self::plan(Vec::new(), 0, known..old.0, new))
+    }
+
+    /// What to fetch: the bundles or the tile that was asked for, then the tiles that prove it. Each once.
+    #[must_use]
+    pub fn paths(&self) -> &[TilePath] {
+        &self.paths
+    }
+
+    /// The index of the first entry that [`open_entries`](Self::open_entries) gives: the first of its bundle.
     #[must_use]
     pub const fn first(&self) -> LeafIndex {
-        LeafIndex(self.around.inside.start)
-    }
-
-    /// What to fetch: the bundles in their order, then the tiles.
-    pub fn paths(&self) -> impl Iterator<Item = TilePath> {
-        let bundles = self.bundles.clone().map(|index| TilePath::Entries { index, width: self.width(index) });
-        bundles.chain(self.around.paths())
+        LeafIndex(self.inside.start)
     }
 
     /// All entries of the bundles, in their order, if `head` proves them. One answer for each of the
@@ -69,46 +105,12 @@ impl EntriesRead {
     /// # Errors
     /// [`ParseError::EntryBundle`] and [`ParseError::Tile`] for an answer that cannot be read, and for too few or too
     /// many of them; [`VerifyError::RootMismatch`] if they do not lead to the root, or `head` has another size.
-    pub fn open<'a, A: AsRef<[u8]>>(
+    pub fn open_entries<'a, A: AsRef<[u8]>>(
         &self,
         answers: &'a [A],
         head: &TreeHead,
     ) -> Result<Vec<&'a [u8]>, Error> {
-        let mut answers = answers.iter();
-        let mut entries = Vec::new();
-        for index in self.bundles.clone() {
-            let bundle = answers.next().ok_or(ParseError::EntryBundle)?;
-            entries.extend(parse_bundle(bundle.as_ref(), self.width(index))?);
-        }
-        let leaves = Hash::leaves(entries.iter().copied());
-        self.around.verify(answers.as_slice(), &leaves, 0, head)?;
-        Ok(entries)
-    }
-
-    /// The number of entries in a bundle: a bundle is as wide as the tile of its leaf hashes.
-    fn width(&self, index: u64) -> usize {
-        TileId { level: 0, index }.width(self.around.size)
-    }
-}
-
-impl TileRead {
-    /// The read of the first `width` hashes of a tile of a tree of `size`.
-    ///
-    /// # Errors
-    /// [`VerifyError::IndexBeyondTree`] for no hashes, and for more than the tree has there.
-    pub fn plan(tile: TileId, width: usize, size: TreeSize) -> Result<Self, VerifyError> {
-        let NodeId { level, index } = tile.first_node().ok_or(VerifyError::IndexBeyondTree)?;
-        if width == 0 || width > tile.width(size) {
-            return Err(VerifyError::IndexBeyondTree);
-        }
-        // The tree has these nodes: their leaves are within 64 bits.
-        let inside = index << level..(index + width as u64) << level;
-        Ok(Self { tile, width, around: Around::plan(inside, size) })
-    }
-
-    /// What to fetch: the tile, then those that prove it.
-    pub fn paths(&self) -> impl Iterator<Item = TilePath> {
-        core::iter::once(TilePath::Hashes { tile: self.tile, width: self.width }).chain(self.around.paths())
+        Ok(self.open(answers, head)?.entries)
     }
 
     /// The hashes of the tile, if `head` proves them. One answer for each of the [`paths`](Self::paths), in their
@@ -117,32 +119,8 @@ impl TileRead {
     /// # Errors
     /// [`ParseError::Tile`] for an answer that is not its tile, and for too few or too many of them;
     /// [`VerifyError::RootMismatch`] if they do not lead to the root, or `head` has another size.
-    pub fn open<A: AsRef<[u8]>>(&self, answers: &[A], head: &TreeHead) -> Result<Vec<Hash>, Error> {
-        let (tile, answers) = answers.split_first().ok_or(ParseError::Tile)?;
-        let hashes = parse_tile(tile.as_ref(), self.width)?;
-        let level = self.tile.first_node().map_or(0, |node| node.level);
-        self.around.verify(answers, &hashes, level, head)?;
-        Ok(hashes)
-    }
-}
-
-impl ConsistencyRead {
-    /// The read for the proof that a tree of `new` begins with one of `old`.
-    ///
-    /// # Errors
-    /// [`VerifyError::TreeShrank`] if `new < old`.
-    pub fn plan(old: TreeSize, new: TreeSize) -> Result<Self, VerifyError> {
-        if new < old {
-            return Err(VerifyError::TreeShrank);
-        }
-        // Of two trees of one size there is nothing to fetch: all leaves count as known.
-        let known = if old == new { 0 } else { old.0 };
-        Ok(Self { old, around: Around::plan(known..old.0, new) })
-    }
-
-    /// The tiles to fetch; none if the sizes are equal.
-    pub fn paths(&self) -> impl Iterator<Item = TilePath> {
-        self.around.paths()
+    pub fn open_tile<A: AsRef<[u8]>>(&self, answers: &[A], head: &TreeHead) -> Result<Vec<Hash>, Error> {
+        Ok(self.open(answers, head)?.row)
     }
 
     /// Verifies that the tree of `new` begins with the tree of `old`. One answer for each of the
@@ -153,77 +131,73 @@ impl ConsistencyRead {
     /// [`VerifyError::RootMismatch`] if the tiles do not lead to the new root, or a head has another size than this
     /// was planned for; [`VerifyError::HistoryRewritten`] if they do, and not to the old one, and for two roots of
     /// one size.
-    pub fn verify<A: AsRef<[u8]>>(&self, answers: &[A], old: &TreeHead, new: &TreeHead) -> Result<(), Error> {
-        if (old.size, new.size) != (self.old, self.around.size) {
+    pub fn verify_consistency<A: AsRef<[u8]>>(
+        &self,
+        answers: &[A],
+        old: &TreeHead,
+        new: &TreeHead,
+    ) -> Result<(), Error> {
+        if old.size.0 != self.inside.end {
             return Err(VerifyError::RootMismatch.into());
         }
-        let old_root = if old.size == new.size {
-            if !answers.is_empty() {
-                return Err(ParseError::Tile.into());
-            }
+        let old_root = if self.inside.is_empty() {
+            root_of_peaks(&self.open(answers, new)?.before)
+        } else if answers.is_empty() && new.size == self.size {
+            // Two signed roots of one size contradict each other, whatever the tiles say.
             new.root
         } else {
-            root_of_peaks(&self.around.verify(answers, &[], 0, new)?)
+            return Err(ParseError::Tile.into());
         };
         if old_root == old.root { Ok(()) } else { Err(VerifyError::HistoryRewritten.into()) }
     }
-}
 
-/// What lies around some leaves of a tree: the perfect subtrees beside them, and the tiles that hold those.
-#[derive(Clone, Debug)]
-struct Around {
-    size: TreeSize,
-    inside: Range<u64>,
-    tiles: Vec<TileId>,
-}
-
-impl Around {
-    fn plan(inside: Range<u64>, size: TreeSize) -> Self {
-        let mut around = Self { size, inside, tiles: Vec::new() };
-        let mut tiles = Vec::new();
+    fn plan(own: Vec<TilePath>, level: u8, inside: Range<u64>, size: TreeSize) -> Self {
+        let mut read = Self { size, inside, level, own: own.len(), paths: own };
+        let mut paths = core::mem::take(&mut read.paths);
         // Nothing to hash yet: only which parts there are.
-        let _ = around.fold(Subtree { start: 0, end: size.0 }, &mut |part| {
-            if let Some(tile) = around.outside(part).map(TileId::holding)
-                && !tiles.contains(&tile)
-            {
-                tiles.push(tile);
+        let _ = read.fold(Subtree { start: 0, end: size.0 }, &mut |part| {
+            if let Some(node) = read.outside(part) {
+                let tile = TileId::holding(node);
+                let path = TilePath::Hashes { tile, width: tile.width(size) };
+                if !paths.contains(&path) {
+                    paths.push(path);
+                }
             }
             Ok(Hash::EMPTY_ROOT)
         });
-        around.tiles = tiles;
-        around
+        read.paths = paths;
+        read
     }
 
-    fn paths(&self) -> impl Iterator<Item = TilePath> {
-        self.tiles.iter().map(|&tile| TilePath::Hashes { tile, width: tile.width(self.size) })
-    }
-
-    /// Verifies that `head` is the tree that has the nodes of `row`, at `level`, inside, and the hashes of the tiles
-    /// around them; the hashes of the perfect subtrees before them, left to right.
-    fn verify<A: AsRef<[u8]>>(
-        &self,
-        answers: &[A],
-        row: &[Hash],
-        level: u8,
-        head: &TreeHead,
-    ) -> Result<Vec<Hash>, Error> {
-        if answers.len() != self.tiles.len() {
+    /// Verifies that `head` is the tree that has what the answers say.
+    fn open<'a, A: AsRef<[u8]>>(&self, answers: &'a [A], head: &TreeHead) -> Result<Proven<'a>, Error> {
+        if answers.len() != self.paths.len() {
             return Err(ParseError::Tile.into());
         }
-        let mut tiles = Vec::with_capacity(answers.len());
-        for (tile, answer) in self.tiles.iter().zip(answers) {
-            tiles.push(parse_tile(answer.as_ref(), tile.width(self.size))?);
+        let (mut entries, mut tiles) = (Vec::new(), Vec::new());
+        for (path, answer) in self.paths.iter().zip(answers) {
+            match *path {
+                TilePath::Entries { width, .. } => entries.extend(parse_bundle(answer.as_ref(), width)?),
+                TilePath::Hashes { width, .. } => tiles.push(parse_tile(answer.as_ref(), width)?),
+            }
+        }
+        let mut row = Hash::leaves(entries.iter().copied());
+        if entries.is_empty() && self.own > 0 {
+            row = tiles.remove(0);
         }
         let mut before = Vec::new();
         let root = self.fold(Subtree { start: 0, end: self.size.0 }, &mut |part| {
             let Some(node) = self.outside(part) else {
-                let place = |leaf: u64| usize::try_from((leaf - self.inside.start) >> level).ok();
+                let place = |leaf: u64| usize::try_from((leaf - self.inside.start) >> self.level).ok();
                 let inside =
                     place(part.start).zip(place(part.end)).and_then(|(start, end)| row.get(start..end));
                 return Ok(perfect_root(inside.ok_or(ParseError::Tile)?));
             };
             let holding = TileId::holding(node);
-            let held = self.tiles.iter().zip(&tiles).find(|(tile, _)| **tile == holding);
+            let around = self.paths.iter().skip(self.own).zip(&tiles);
+            let held = around
+                .into_iter()
+                .find(|(path, _)| matches!(path, TilePath::Hashes { tile, .. } if *tile == holding));
             let hash = node_hash(node, held.map_or(&[], |(_, hashes)| hashes))?;
             if part.end <= self.inside.start {
                 before.push(hash);
@@ -231,7 +205,7 @@ impl Around {
             Ok(hash)
         })?;
         if *head == (TreeHead { size: self.size, root }) {
-            Ok(before)
+            Ok(Proven { entries, row, before })
         } else {
             Err(VerifyError::RootMismatch.into())
         }

@@ -88,6 +88,12 @@ impl Policy {
         text
     }
 
+    /// The same without asking for cosignatures: for what was checked with them before.
+    #[must_use]
+    pub fn without_quorum(self) -> Self {
+        Self { quorum: None, ..self }
+    }
+
     /// The logs that are trusted.
     pub fn logs(&self) -> impl Iterator<Item = &VerifierKey> {
         self.logs.iter().map(|log| &log.key)

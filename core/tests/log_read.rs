@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use attestlog_core::{
-    ConsistencyRead, EntriesRead, Error, Hash, LeafIndex, NodeId, ParseError, TilePath, TreeHead, TreeSize,
-    VerifyError, format_bundle, format_tile, peaks, root_of_peaks,
+    Error, Hash, LeafIndex, LogRead, NodeId, ParseError, TileId, TilePath, TreeHead, TreeSize, VerifyError,
+    format_bundle, format_tile, peaks, root_of_peaks,
 };
 use proptest::prelude::*;
 
@@ -54,8 +54,8 @@ impl Log {
         }
     }
 
-    fn answers(&self, paths: impl Iterator<Item = TilePath>) -> Vec<Vec<u8>> {
-        paths.map(|path| self.answer(TilePath::parse(&path.to_string()).unwrap())).collect()
+    fn answers(&self, paths: &[TilePath]) -> Vec<Vec<u8>> {
+        paths.iter().map(|path| self.answer(TilePath::parse(&path.to_string()).unwrap())).collect()
     }
 }
 
@@ -64,12 +64,12 @@ fn run_of(index: u64, width: usize) -> Range<usize> {
     first..first + width
 }
 
-fn plan(range: &Range<u64>, size: u64) -> EntriesRead {
-    EntriesRead::plan(LeafIndex(range.start)..LeafIndex(range.end), TreeSize(size)).unwrap()
+fn plan(range: &Range<u64>, size: u64) -> LogRead {
+    LogRead::entries(LeafIndex(range.start)..LeafIndex(range.end), TreeSize(size)).unwrap()
 }
 
-fn texts(paths: impl Iterator<Item = TilePath>) -> Vec<String> {
-    paths.map(|path| path.to_string()).collect()
+fn texts(paths: &[TilePath]) -> Vec<String> {
+    paths.iter().map(TilePath::format).collect()
 }
 
 /// Every list of answers that differs from `answers` in one bit of one of them, one byte or one hash less or more of
@@ -98,24 +98,24 @@ fn spoiled(answers: &[Vec<u8>]) -> Vec<Vec<Vec<u8>>> {
 /// Asks for `range` and checks what comes of right answers and of wrong ones.
 fn check_read(log: &Log, size: u64, range: &Range<u64>) {
     let (read, head) = (plan(range, size), log.head(size));
-    let paths: Vec<TilePath> = read.paths().collect();
+    let paths = read.paths();
     let answers = log.answers(read.paths());
     let unique: BTreeSet<String> = texts(read.paths()).into_iter().collect();
     assert_eq!(unique.len(), paths.len(), "{range:?} of {size}: a path comes twice");
 
-    let entries = read.open(&answers, &head).unwrap();
+    let entries = read.open_entries(&answers, &head).unwrap();
     let first = usize::try_from(range.start / 256 * 256).unwrap();
     assert_eq!(read.first(), LeafIndex(first as u64));
     let past = usize::try_from((range.end.div_ceil(256) * 256).min(size)).unwrap();
     assert_eq!(entries, log.entries[first..past], "{range:?} of {size}");
 
     for spoiled in spoiled(&answers) {
-        assert!(matches!(read.open(&spoiled, &head), Err(Error::Parse(_))), "{range:?} of {size}");
+        assert!(matches!(read.open_entries(&spoiled, &head), Err(Error::Parse(_))), "{range:?} of {size}");
     }
     let forged = TreeHead { root: Hash::leaf(b"another"), ..head };
-    assert_eq!(read.open(&answers, &forged), Err(VerifyError::RootMismatch.into()));
+    assert_eq!(read.open_entries(&answers, &forged), Err(VerifyError::RootMismatch.into()));
     let other = TreeHead { size: TreeSize(size + 1), ..head };
-    assert_eq!(read.open(&answers, &other), Err(VerifyError::RootMismatch.into()));
+    assert_eq!(read.open_entries(&answers, &other), Err(VerifyError::RootMismatch.into()));
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn no_changed_bit_of_an_entry_is_given_away() {
     for bit in 0..answers[0].len() * 8 {
         let mut changed = answers.clone();
         changed[0][bit / 8] ^= 1 << (bit % 8);
-        assert!(read.open(&changed, &head).is_err(), "bit {bit}");
+        assert!(read.open_entries(&changed, &head).is_err(), "bit {bit}");
     }
 }
 
@@ -172,7 +172,7 @@ fn entries_of_no_bytes_and_of_the_most_are_read() {
 #[test]
 fn ranges_beyond_the_tree_and_empty_ones_are_refused() {
     for (start, end, size) in [(0, 0, 0), (0, 1, 0), (0, 0, 5), (3, 2, 5), (0, 6, 5), (5, 6, 5), (5, 5, 5)] {
-        let refused = EntriesRead::plan(LeafIndex(start)..LeafIndex(end), TreeSize(size));
+        let refused = LogRead::entries(LeafIndex(start)..LeafIndex(end), TreeSize(size));
         assert_eq!(refused.err(), Some(VerifyError::IndexBeyondTree), "[{start}, {end}) of {size}");
     }
 }
@@ -186,14 +186,14 @@ fn a_read_of_the_largest_tree_never_panics() {
     for a in numbers {
         for b in numbers {
             for size in numbers {
-                if let Ok(read) = EntriesRead::plan(LeafIndex(a)..LeafIndex(b), TreeSize(size)) {
-                    assert!(read.paths().take(3).count() > 0);
-                    assert_eq!(read.open(&none, &head(size)), Err(ParseError::EntryBundle.into()));
+                if let Ok(read) = LogRead::entries(LeafIndex(a)..LeafIndex(b), TreeSize(size)) {
+                    assert!((1..=65_536 + 32).contains(&read.paths().len()));
+                    assert_eq!(read.open_entries(&none, &head(size)), Err(ParseError::Tile.into()));
                 }
             }
-            if let Ok(read) = ConsistencyRead::plan(TreeSize(a), TreeSize(b)) {
-                assert!(read.paths().count() <= 16);
-                let _ = read.verify(&none, &head(a), &head(b));
+            if let Ok(read) = LogRead::consistency(TreeSize(a), TreeSize(b)) {
+                assert!(read.paths().len() <= 16);
+                let _ = read.verify_consistency(&none, &head(a), &head(b));
             }
         }
     }
@@ -206,12 +206,12 @@ fn every_older_tree_is_proven_from_tiles() {
         for old in (0..=new)
             .filter(|old: &u64| new < 10 || old.is_multiple_of(29) || old.is_power_of_two() || new - old < 3)
         {
-            let read = ConsistencyRead::plan(TreeSize(old), TreeSize(new)).unwrap();
+            let read = LogRead::consistency(TreeSize(old), TreeSize(new)).unwrap();
             let answers = log.answers(read.paths());
             let (old_head, new_head) = (log.head(old), log.head(new));
-            assert_eq!(read.verify(&answers, &old_head, &new_head), Ok(()), "{old} to {new}");
+            assert_eq!(read.verify_consistency(&answers, &old_head, &new_head), Ok(()), "{old} to {new}");
             for spoiled in spoiled(&answers) {
-                let refused = read.verify(&spoiled, &old_head, &new_head);
+                let refused = read.verify_consistency(&spoiled, &old_head, &new_head);
                 assert_eq!(refused, Err(ParseError::Tile.into()), "{old} to {new}");
             }
         }
@@ -219,25 +219,58 @@ fn every_older_tree_is_proven_from_tiles() {
 }
 
 #[test]
+fn every_tile_is_proven_as_far_as_it_is_asked_for() {
+    let log = Log::of(66_900);
+    for size in [1, 2, 255, 256, 257, 600, 65_535, 65_536, 65_537, 66_900] {
+        for (level, index) in [(0, 0), (0, 1), (0, 2), (0, 255), (0, 256), (0, 261), (1, 0), (1, 1), (2, 0)] {
+            let tile = TileId { level, index };
+            let most = tile.width(TreeSize(size));
+            assert!(LogRead::tile(tile, most + 1, TreeSize(size)).is_err(), "{tile:?} of {size}");
+            assert!(LogRead::tile(tile, 0, TreeSize(size)).is_err());
+            for width in [1, 2, most / 2, most - most.min(1), most]
+                .into_iter()
+                .filter(|width| (1..=most).contains(width))
+            {
+                let read = LogRead::tile(tile, width, TreeSize(size)).unwrap();
+                let (answers, head) = (log.answers(read.paths()), log.head(size));
+                let hashes = read.open_tile(&answers, &head).unwrap();
+                assert_eq!(format_tile(&hashes), answers[0], "{tile:?} of {size}");
+                let mut changed = answers.clone();
+                changed[0][32 * (width - 1)] ^= 1;
+                assert_eq!(read.open_tile(&changed, &head), Err(VerifyError::RootMismatch.into()));
+                for spoiled in spoiled(&answers) {
+                    assert_eq!(read.open_tile(&spoiled, &head), Err(ParseError::Tile.into()));
+                }
+            }
+        }
+    }
+    let beyond = TileId { level: 63, index: u64::MAX };
+    assert!(LogRead::tile(beyond, 1, TreeSize(u64::MAX)).is_err());
+}
+
+#[test]
 fn another_history_of_any_size_is_told_from_broken_tiles() {
     let log = Log::of(300);
     let forged = Hash::leaf(b"another");
     for (old, new) in [(1, 2), (1, 300), (2, 3), (3, 4), (128, 300), (256, 257), (256, 300), (299, 300)] {
-        let read = ConsistencyRead::plan(TreeSize(old), TreeSize(new)).unwrap();
+        let read = LogRead::consistency(TreeSize(old), TreeSize(new)).unwrap();
         let answers = log.answers(read.paths());
         let (old_head, new_head) = (log.head(old), log.head(new));
-        let rewritten = read.verify(&answers, &TreeHead { root: forged, ..old_head }, &new_head);
+        let rewritten = read.verify_consistency(&answers, &TreeHead { root: forged, ..old_head }, &new_head);
         assert_eq!(rewritten, Err(VerifyError::HistoryRewritten.into()), "{old} to {new}");
-        let unproven = read.verify(&answers, &old_head, &TreeHead { root: forged, ..new_head });
+        let unproven = read.verify_consistency(&answers, &old_head, &TreeHead { root: forged, ..new_head });
         assert_eq!(unproven, Err(VerifyError::RootMismatch.into()), "{old} to {new}");
         let longer = TreeHead { size: TreeSize(old + 1), ..old_head };
-        assert_eq!(read.verify(&answers, &longer, &new_head), Err(VerifyError::RootMismatch.into()));
+        assert_eq!(
+            read.verify_consistency(&answers, &longer, &new_head),
+            Err(VerifyError::RootMismatch.into())
+        );
     }
-    let (read, head) = (ConsistencyRead::plan(TreeSize(300), TreeSize(300)).unwrap(), log.head(300));
-    assert_eq!(read.paths().count(), 0);
-    let same_size = read.verify(&[[0; 0]; 0], &TreeHead { root: forged, ..head }, &head);
+    let (read, head) = (LogRead::consistency(TreeSize(300), TreeSize(300)).unwrap(), log.head(300));
+    assert_eq!(read.paths().len(), 0);
+    let same_size = read.verify_consistency(&[[0; 0]; 0], &TreeHead { root: forged, ..head }, &head);
     assert_eq!(same_size, Err(VerifyError::HistoryRewritten.into()));
-    assert_eq!(ConsistencyRead::plan(TreeSize(2), TreeSize(1)).err(), Some(VerifyError::TreeShrank));
+    assert_eq!(LogRead::consistency(TreeSize(2), TreeSize(1)).err(), Some(VerifyError::TreeShrank));
 }
 
 proptest! {
@@ -256,6 +289,6 @@ proptest! {
         let mut answers = log.answers(read.paths());
         let (a, b) = (a.index(answers.len()), b.index(answers.len()));
         answers.swap(a, b);
-        prop_assert_eq!(read.open(&answers, &log.head(size)).is_ok(), a == b);
+        prop_assert_eq!(read.open_entries(&answers, &log.head(size)).is_ok(), a == b);
     }
 }

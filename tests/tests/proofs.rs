@@ -2,20 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a proof that cannot be made fails the test")]
 
-use std::ops::Range;
 
 use attestlog_core::{
-    ConsistencyProof, FullTile, Hash, InclusionProof, LeafIndex, NodeId, RangeProof, RightEdge, TileId,
-    TreeHead, TreeSize, VerifyError, node_hash, peaks, perfect_root, root_of_peaks,
+    ConsistencyProof, FullTile, Hash, InclusionProof, LeafIndex, NodeId, RightEdge, TileId, TreeHead,
+    TreeSize, VerifyError, node_hash, peaks, perfect_root, root_of_peaks,
 };
 use attestlog_tests::reference;
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 
 const LARGEST: usize = 130;
-
-/// The largest of which every range is proven: there are as many as the square of this.
-const LARGEST_OF_RANGES: usize = 40;
 
 fn entries(count: usize) -> Vec<Vec<u8>> {
     (0..count).map(|index| vec![u8::try_from(index).unwrap()]).collect()
@@ -50,20 +46,6 @@ fn prove_consistency(old: usize, leaves: &[Hash]) -> ConsistencyProof {
     let nodes = ConsistencyProof::nodes(size(old), size(leaves.len())).unwrap();
     let hashes: Vec<Hash> = nodes.into_iter().map(|node| hash_of(node, leaves)).collect();
     ConsistencyProof::assemble(size(old), size(leaves.len()), &hashes).unwrap()
-}
-
-/// The proof of the nodes `range` at `level`, and their hashes.
-fn prove_range(level: u8, range: Range<usize>, leaves: &[Hash]) -> (RangeProof, Vec<Hash>) {
-    let (first, count) = (NodeId { level, index: range.start as u64 }, range.len() as u64);
-    let nodes = RangeProof::nodes(first, count, size(leaves.len())).unwrap();
-    let hashes: Vec<Hash> = nodes.into_iter().map(|node| hash_of(node, leaves)).collect();
-    let row = range.map(|index| hash_of(NodeId { level, index: index as u64 }, leaves)).collect();
-    (RangeProof::assemble(first, count, size(leaves.len()), &hashes).unwrap(), row)
-}
-
-/// Every run of one or more out of `count`.
-fn runs(count: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..count).flat_map(move |start| (start + 1..=count).map(move |end| start..end))
 }
 
 /// Every list of hashes that differs from `hashes` in one flipped bit, one hash less, or one more.
@@ -201,75 +183,6 @@ fn no_spoiled_consistency_proof_verifies() {
     }
 }
 
-#[test]
-fn every_range_proof_equals_the_reference_and_verifies() {
-    for count in 1..=LARGEST_OF_RANGES {
-        let (all, leaves) = (entries(count), leaves(count));
-        for run in runs(count) {
-            let (proof, row) = prove_range(0, run.clone(), &leaves);
-            let expected = reference::range(run.start, run.end, &all).into_iter().map(Hash);
-            assert_eq!(proof.hashes(), expected.collect::<Vec<_>>(), "{run:?} of {count}");
-            let first = NodeId { level: 0, index: run.start as u64 };
-            assert_eq!(proof.root(&row, first, size(count)), Ok(head(count).root), "{run:?} of {count}");
-        }
-    }
-}
-
-#[test]
-fn a_range_of_one_leaf_is_proven_by_its_inclusion_proof() {
-    for count in 1..=LARGEST {
-        let leaves = leaves(count);
-        for index in 0..count {
-            let (proof, _) = prove_range(0, index..index + 1, &leaves);
-            assert_eq!(proof.hashes(), prove_inclusion(index, &leaves).hashes(), "{index} of {count}");
-        }
-    }
-}
-
-#[test]
-fn a_range_of_nodes_is_proven_as_the_leaves_below_it() {
-    for count in 1..=LARGEST_OF_RANGES {
-        let leaves = leaves(count);
-        for level in 1..=5 {
-            for run in runs(count >> level) {
-                let (proof, row) = prove_range(level, run.clone(), &leaves);
-                let (below, _) = prove_range(0, run.start << level..run.end << level, &leaves);
-                assert_eq!(proof, below, "{run:?} at {level} of {count}");
-                let first = NodeId { level, index: run.start as u64 };
-                assert_eq!(proof.root(&row, first, size(count)), Ok(head(count).root));
-            }
-        }
-    }
-}
-
-#[test]
-fn no_spoiled_range_proof_leads_to_the_root() {
-    let roots: Vec<Hash> = (0..=LARGEST_OF_RANGES + 1).map(|count| head(count).root).collect();
-    for count in 1..=LARGEST_OF_RANGES {
-        let leaves = leaves(count);
-        for run in runs(count) {
-            let (proof, row) = prove_range(0, run.clone(), &leaves);
-            let first = NodeId { level: 0, index: run.start as u64 };
-            for hashes in spoiled(proof.hashes()) {
-                assert_ne!(RangeProof::new(hashes).root(&row, first, size(count)), Ok(roots[count]));
-            }
-            for row in spoiled(&row) {
-                assert_ne!(proof.root(&row, first, size(count)), Ok(roots[count]), "{run:?} of {count}");
-            }
-            for index in (0..=count).filter(|&index| index != run.start) {
-                let other = NodeId { level: 0, index: index as u64 };
-                assert_ne!(proof.root(&row, other, size(count)), Ok(roots[count]), "{run:?} of {count}");
-            }
-            for level in 1..=6 {
-                assert_ne!(proof.root(&row, NodeId { level, ..first }, size(count)), Ok(roots[count]));
-            }
-            for other in (0..roots.len()).filter(|&other| other != count) {
-                assert_ne!(proof.root(&row, first, size(other)), Ok(roots[other]), "{run:?} of {count}");
-            }
-        }
-    }
-}
-
 /// Appends leaves one at a time; returns the edge and the tiles that filled.
 fn grow(leaves: &[Hash]) -> (RightEdge, Vec<FullTile>) {
     let (mut edge, mut full) = (RightEdge::EMPTY, Vec::new());
@@ -336,9 +249,6 @@ proptest! {
         let [index, size, old, new] = numbers;
         let root = Hash::EMPTY_ROOT;
         let _ = InclusionProof::new(hashes.clone()).root(&root, LeafIndex(index), TreeSize(size));
-        let first = NodeId { level: u8::try_from(old % 70).unwrap(), index };
-        let _ = RangeProof::new(hashes.clone()).root(&hashes, first, TreeSize(size));
-        let _ = RangeProof::nodes(first, new, TreeSize(size));
         let old = TreeHead { size: TreeSize(old), root };
         let _ = ConsistencyProof::new(hashes).verify(&old, &TreeHead { size: TreeSize(new), root });
     }

@@ -28,7 +28,8 @@ unsafe impl GlobalAlloc for Arena {
         let free = if self.next.get() == 0 { end } else { self.next.get() };
         let start = free.next_multiple_of(layout.align());
         let next = start.saturating_add(layout.size());
-        if next > end && wasm32::memory_grow(0, (next - end).div_ceil(PAGE)) == usize::MAX {
+        // Doubled at least: to grow is slow, whatever the amount.
+        if next > end && wasm32::memory_grow(0, (next - end).max(end).div_ceil(PAGE)) == usize::MAX {
             return core::ptr::null_mut();
         }
         self.next.set(next);

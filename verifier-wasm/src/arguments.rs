@@ -57,6 +57,10 @@ impl<'a> Arguments<'a> {
     /// Hashes, one after the other.
     pub(crate) fn hashes(&mut self) -> Result<Vec<Hash>, VerifyError> {
         let (hashes, rest) = self.piece().as_chunks();
-        if rest.is_empty() { Ok(hashes.iter().copied().map(Hash).collect()) } else { Err(VerifyError::ProofLength) }
+        if rest.is_empty() {
+            Ok(hashes.iter().copied().map(Hash).collect())
+        } else {
+            Err(VerifyError::ProofLength)
+        }
     }
 }

@@ -8,6 +8,8 @@ mod arguments;
 mod operations;
 mod plain;
 mod refusal;
+#[cfg(feature = "vectors")]
+mod vectors;
 
 use wasm_bindgen::prelude::wasm_bindgen;
 

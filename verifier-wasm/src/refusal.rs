@@ -7,7 +7,7 @@ use crate::plain::array;
 
 /// An error of the core, and which of many proofs it is about.
 #[derive(Debug)]
-pub(crate) struct Refusal {
+pub struct Refusal {
     error: Error,
     position: Option<u32>,
 }

@@ -1,5 +1,7 @@
 // The heads of a Node process or of many: files in one directory, with no lock that a crash could leave behind.
 
+/// <reference types="node" />
+
 import { createHash, randomUUID } from "node:crypto";
 import { link, mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";

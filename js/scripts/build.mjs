@@ -15,6 +15,7 @@ takeWasm();
 for (const format of ["esm", "cjs"]) for (const entry of ENTRIES) await bundle(entry, format);
 declare();
 cpSync(join(folder, "verifier.wasm"), "dist/verifier.wasm");
+for (const license of ["LICENSE-APACHE", "LICENSE-MIT"]) cpSync(`../${license}`, license);
 
 function takeWasm() {
   rmSync("src/wasm", { recursive: true, force: true });
@@ -38,6 +39,8 @@ async function bundle(entry, format) {
     alias: { "wasm-source": resolve(`src/wasm-${source}.ts`) },
     bundle: true,
     charset: "utf8",
+    // The glue warns of calls that are not ours.
+    drop: ["console"],
     format,
     legalComments: "none",
     logLevel: "warning",

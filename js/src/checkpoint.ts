@@ -46,7 +46,7 @@ export class Checkpoint {
   /** @internal Throws for all that only looks like a checkpoint. */
   static rootOf(checkpoint: Checkpoint): Uint8Array {
     if (typeof checkpoint === "object" && checkpoint && #root in checkpoint) return checkpoint.#root.slice();
-    throw new TypeError("not a Checkpoint: open one with openCheckpoint or LogClient");
+    throw new TypeError("not a Checkpoint, which openCheckpoint and LogClient make");
   }
 }
 

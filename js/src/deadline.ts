@@ -11,7 +11,7 @@ export async function within<T>(
   signal?.throwIfAborted();
   const inner = new AbortController();
   const stop = () => inner.abort(signal?.reason);
-  const late = () => inner.abort(new UncheckedError("timed_out", `There was no complete answer within ${milliseconds} ms.`));
+  const late = () => inner.abort(new UncheckedError("timed_out", `no complete answer within ${milliseconds} ms`));
   const timer = milliseconds === undefined ? undefined : setTimeout(late, milliseconds);
   signal?.addEventListener("abort", stop);
   try {

@@ -21,7 +21,7 @@ export function verifier<T>(work: () => T): T {
     if (Array.isArray(thrown)) throw errorOf(thrown as Thrown);
     // A trap leaves the instance's memory as it was in the middle of a call: nothing may be computed with it again.
     memory = undefined;
-    throw new UncheckedError("verifier_crashed", "The verifier crashed, so nothing was checked.", { cause: thrown });
+    throw new UncheckedError("verifier_crashed", "the verifier crashed, so nothing was checked", { cause: thrown });
   }
 }
 
@@ -37,8 +37,8 @@ function instantiate(): WebAssembly.Memory {
 
 /** A browser's refusal to compile, with the remedy. */
 export function unavailable(cause: unknown): UncheckedError {
-  const remedy = "if the page has a Content-Security-Policy, its script-src needs 'wasm-unsafe-eval'";
-  return new UncheckedError("wasm_unavailable", `The verifier could not be started; ${remedy} (${cause})`, { cause });
+  const remedy = "a Content-Security-Policy must have 'wasm-unsafe-eval' in script-src";
+  return new UncheckedError("wasm_unavailable", `the verifier cannot be started; ${remedy} (${cause})`, { cause });
 }
 
 type Thrown = [kind: string, code: string, message: string, position?: number];

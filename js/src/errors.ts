@@ -10,7 +10,7 @@ export class VerificationError extends Error {
   readonly kind: Kind;
   readonly code: string;
   /** Of `verifyInclusions`: which of the items it is, from 0 on. */
-  readonly position?: number;
+  declare readonly position?: number;
 
   constructor(kind: Kind, code: string, message: string, more: { cause?: unknown; position?: number } = {}) {
     super(message, "cause" in more ? { cause: more.cause } : undefined);
@@ -24,7 +24,7 @@ export class VerificationError extends Error {
 /** It was read, and it is proven false: evidence of tampering. */
 export class TamperingError extends VerificationError {
   /** With code `history_rewritten`: the two signed notes that contradict each other. */
-  readonly evidence?: Evidence;
+  declare readonly evidence?: Evidence;
 
   constructor(code: string, message: string, more: { evidence?: Evidence; position?: number } = {}) {
     super("verify", code, message, more);
@@ -44,7 +44,7 @@ export class UnreadableError extends VerificationError {
 /** It could not be checked: no network, no key, not enough cosignatures, not yet covered. */
 export class UncheckedError extends VerificationError {
   /** With code `unreachable`: the HTTP status, if there was an answer. */
-  readonly status?: number;
+  declare readonly status?: number;
 
   constructor(code: string, message: string, more: { cause?: unknown; status?: number; position?: number } = {}) {
     super("unchecked", code, message, more);

@@ -53,7 +53,7 @@ export class KeptHead {
       if (await this.#asked((heads) => heads.replace(this.#origin, expected, shown.note), signal)) return true;
       note = await this.get(signal);
     }
-    throw this.#unavailable("it refuses to replace the head");
+    throw this.#unavailable("it replaces nothing");
   }
 
   async #compare(kept: Checkpoint, shown: Checkpoint, signal?: AbortSignal): Promise<void> {
@@ -85,7 +85,7 @@ export class KeptHead {
       return opened(bytes(note, "a kept head"), this.#policy, this.#origin, false);
     } catch (cause) {
       if (cause instanceof UncheckedError && /^(wasm|verifier)_/.test(cause.code)) throw cause;
-      throw this.#unavailable(`the head in it cannot be opened with this policy (${cause})`, cause);
+      throw this.#unavailable(`this policy does not open it (${cause})`, cause);
     }
   }
 
@@ -99,7 +99,6 @@ export class KeptHead {
   }
 
   #unavailable(why: string, cause?: unknown): UncheckedError {
-    const message = `The store of heads cannot be used for ${this.#origin}, so nothing was compared: ${why}`;
-    return new UncheckedError("heads_unavailable", message, { cause });
+    return new UncheckedError("heads_unavailable", `the head kept of ${this.#origin} cannot be used: ${why}`, { cause });
   }
 }

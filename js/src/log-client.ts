@@ -3,6 +3,7 @@
 import { Answers } from "./answers.js";
 import { u64 } from "./arguments.js";
 import { type Checkpoint, opened, rootOf, trusted } from "./checkpoint.js";
+import { within } from "./deadline.js";
 import { verifier } from "./engine.js";
 import { Entry, textOf } from "./entry.js";
 import { TamperingError, UncheckedError } from "./errors.js";
@@ -69,8 +70,7 @@ export class LogClient {
     const note = await this.#remote.get("checkpoint", MOST_BYTES.note, "no-cache", signal);
     const shown = opened(note, this.#policy, this.#origin, true);
     if (!(await kept.accept(shown, before, signal))) {
-      const message = `The log shows a head of size ${shown.size}, older than the one seen before: a stale cache, or entries are held back.`;
-      throw new UncheckedError("older_checkpoint", message);
+      throw new UncheckedError("older_checkpoint", `the log shows a head of ${shown.size} entries, and has shown a newer one`);
     }
     if (!this.#newest || shown.size > this.#newest.size) this.#newest = shown;
     return shown;
@@ -103,13 +103,15 @@ export class LogClient {
     const at = u64(index, "index");
     const kept = this.#kept();
     const before = await kept.get(signal);
-    const [entry, bytes] = await Promise.all([
-      this.#remote.get(`entries/${at}`, MOST_BYTES.entry, "no-cache", signal),
-      this.#remote.get(`entries/${at}/receipt`, MOST_BYTES.receipt, "no-cache", signal),
-    ]);
+    const [entry, bytes] = await within(undefined, signal, (both) =>
+      Promise.all([
+        this.#remote.get(`entries/${at}`, MOST_BYTES.entry, "no-cache", both),
+        this.#remote.get(`entries/${at}/receipt`, MOST_BYTES.receipt, "no-cache", both),
+      ]),
+    );
     const proven = await verifyReceipt(bytes, entry, { policy: this.#policy, origin: this.#origin });
     if (proven.index !== at) {
-      throw new TamperingError("index_mismatch", `Asked for the receipt of entry ${at}, the log sent that of ${proven.index}.`);
+      throw new TamperingError("index_mismatch", `asked for the receipt of entry ${at}, the log sent that of ${proven.index}`);
     }
     // An older checkpoint proves the entry as well as a newer one; what matters is that they are of one history.
     await kept.accept(proven.checkpoint, before, signal);
@@ -156,7 +158,7 @@ export class LogClient {
     if (this.#origin === undefined) {
       const [origin, ...others] = verifier(() => raw.policyOrigins(this.#policy));
       if (origin === undefined || others.length) {
-        throw new TypeError("the policy names several logs, or none: say which one is meant with `origin`");
+        throw new TypeError("the policy names several logs, or none: say which with `origin`");
       }
       this.#origin = origin;
     }
@@ -171,5 +173,5 @@ function count(value: number, least: number, name: string): number {
 }
 
 function notCovered(size: bigint, head: Checkpoint): UncheckedError {
-  return new UncheckedError("not_covered_yet", `The log's newest checkpoint covers ${head.size} entries, not ${size}.`);
+  return new UncheckedError("not_covered_yet", `the log's newest checkpoint covers ${head.size} entries, not ${size}`);
 }

@@ -61,7 +61,7 @@ export async function verifyTile(
 export async function verifyConsistency(older: Checkpoint, newer: Checkpoint, proof: Proof): Promise<void> {
   const [oldRoot, newRoot] = [rootOf(older), rootOf(newer)];
   if (older.origin !== newer.origin) {
-    throw new TamperingError("origin_mismatch", `These are two logs: ${older.origin} and ${newer.origin}.`);
+    throw new TamperingError("origin_mismatch", `${older.origin} and ${newer.origin} are two logs`);
   }
   const given = hashes(proof);
   verifier(() => raw.verifyConsistency(older.size, oldRoot, newer.size, newRoot, given));

@@ -19,7 +19,7 @@ export async function init(source: WasmSource | PromiseLike<WasmSource>): Promis
 
 export function wasmModule(): WebAssembly.Module {
   if (given) return given;
-  throw new UncheckedError("wasm_unavailable", "`attestlog/slim` has no verifier yet: await `init(…)` first.");
+  throw new UncheckedError("wasm_unavailable", "attestlog/slim has no verifier yet: await init(…) first");
 }
 
 async function compile(source: WasmSource): Promise<WebAssembly.Module> {

@@ -99,8 +99,9 @@ test("slim says that it has no wasm yet, and takes it as bytes, compiled, or as 
 
 test("slim refuses what is not the wasm, and can be given it afterwards", async () => {
   const { init, openCheckpoint } = await again("slim");
-  for (const source of [new Response("", { status: 404 }), Buffer.from("garbage"), Promise.reject(new TypeError("offline"))]) {
-    await assert.rejects(init(source), { name: "UncheckedError", code: "wasm_unavailable" });
+  const offline = async () => { throw new TypeError("offline"); };
+  for (const source of [() => new Response("", { status: 404 }), () => Buffer.from("garbage"), offline]) {
+    await assert.rejects(init(source()), { name: "UncheckedError", code: "wasm_unavailable" });
   }
   await init(readFile(wasm));
   await openCheckpoint(log.checkpoint(), { policy });

@@ -1,6 +1,7 @@
 // Reading runs of entries: all of them, in order, proven in groups, with little of it in memory, and ended when the reader ends.
 
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { test } from "node:test";
 import { LogClient, TamperingError } from "attestlog";
 import { numbered, SampleLog } from "./sample-log.mjs";
@@ -60,18 +61,24 @@ test("the groups before a wrong one are given, and nothing of it", () => {
 });
 
 test("a reader that stops ends the requests on their way, and starts no more", () => {
-  const held = [];
+  const closed = [];
+  let both;
+  const arrived = new Promise((resolve) => { both = resolve; });
   const hold = (path, response) => {
     if (!path.startsWith("tile/entries/") || path.startsWith("tile/entries/000")) return undefined;
-    held.push(new Promise((closed) => response.on("close", closed)));
+    closed.push(once(response, "close"));
+    if (closed.length === 2) both();
     return BY_ITSELF;
   };
-  return reading(hold, async (client) => {
-    for await (const entry of client.entries()) if (entry.index === 9n) break;
-    const before = held.length;
-    await Promise.all(held);
-    await new Promise(setImmediate);
-    assert.equal(held.length, before);
+  return reading(hold, async (client, { asked }) => {
+    for await (const entry of client.entries()) {
+      await arrived;
+      if (entry.index === 9n) break;
+    }
+    await Promise.all(closed);
+    const before = asked.length;
+    await client.checkpoint();
+    assert.deepEqual(asked.slice(before), ["checkpoint"]);
   });
 });
 

@@ -42,8 +42,8 @@ for (const [name, make] of Object.entries(kinds)) {
   test(`in ${name}, one of many at the same time replaces it`, async () => {
     const store = make();
     for (const expected of [undefined, bytes("0")]) {
-      const tries = Array.from({ length: 8 }, (_, at) => store.replace(origin, expected, bytes(String(at))));
-      const won = (await Promise.all(tries)).flatMap((done, at) => (done ? [String(at)] : []));
+      const tries = Array.from({ length: 8 }, (_, at) => store.replace(origin, expected, bytes(`try ${at}`)));
+      const won = (await Promise.all(tries)).flatMap((done, at) => (done ? [`try ${at}`] : []));
       assert.equal(won.length, 1);
       assert.deepEqual(await store.get(origin), bytes(won[0]));
       await store.forget(origin);

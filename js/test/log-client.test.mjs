@@ -136,7 +136,7 @@ test("answers that a failed proof used are asked for past the browser's cache", 
     return fetch(url, options);
   };
   const reader = client({ fetch: watched });
-  state.change = (path, bytes) => (path.startsWith("tile/entries/") ? flip(bytes, 9) : bytes);
+  state.change = (path, bytes) => (path.startsWith("tile/entries/") ? flip(bytes, 5) : bytes);
   await tampered(reader.entry(3), "root_mismatch");
   state.change = (path, bytes) => bytes;
   await reader.entry(3);

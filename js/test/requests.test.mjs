@@ -52,7 +52,7 @@ test("nobody at the address, and a connection that breaks, are unreachable", asy
 });
 
 test("an answer that is cut off is unreachable", async () => {
-  const note = log.checkpoint();
+  const note = Buffer.from(log.checkpoint());
   const cut = (response) => {
     response.writeHead(200, { "content-length": note.length + 1 });
     response.write(note, () => response.destroy());

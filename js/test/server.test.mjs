@@ -23,7 +23,7 @@ before(async () => {
   directory = await mkdtemp(join(tmpdir(), "attestlog-server-"));
   const data = join(directory, "data");
   const options = ["--data", data, "--listen", "127.0.0.1:0", "--interval", "20ms"];
-  server = spawn(binary, ["serve", ...options], { stdio: ["ignore", "pipe", "inherit"] });
+  server = spawn(binary, ["serve", ...options], { stdio: ["ignore", "pipe", "inherit"], env: { ...process.env, RUST_LOG: "warn" } });
   log = `${await addressOf(server)}/logs/default`;
   policy = (await promisify(execFile)(binary, ["log", "policy", "default", "--data", data])).stdout;
 });

@@ -61,6 +61,8 @@ export class LogClient {
     this.#remote = new Remote(base, given ?? ((...request) => fetch(...request)), this.#timeout);
     this.#answers = new Answers(this.#remote, count(options.cacheBytes ?? 16 << 20, 0, "cacheBytes"));
     this.#heads = options.heads ?? ("indexedDB" in globalThis ? new IndexedDbHeadStore() : new MemoryHeadStore());
+    // Frameworks that wrap objects in proxies, which private fields cannot pass, leave a frozen one alone.
+    Object.freeze(this);
   }
 
   /** The log's newest checkpoint: signed as the policy asks, and no contradiction to the last one that was kept. */

@@ -304,6 +304,11 @@ test("the cache keeps what was used last, within its bytes", () => shown(600, as
   assert.equal(await read(0, [1, 2, 300, 3, 301]), 5);
 }));
 
+test("frameworks that wrap what can be extended leave clients and checkpoints alone", () => shown(5, async (state, site, client) => {
+  const reader = client();
+  assert.ok(!Object.isExtensible(reader) && !Object.isExtensible(await reader.checkpoint()));
+}));
+
 test("an older partial bundle that the log has taken away is read under a newer head", () => shown(300, async (state, site, client) => {
   const reader = client();
   await reader.checkpoint();

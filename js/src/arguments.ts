@@ -33,14 +33,3 @@ export function list<T>(value: readonly T[], name: string): readonly T[] {
   if (Array.isArray(value)) return value;
   throw new TypeError(`${name} must be an array`);
 }
-
-/** All of the bytes, one after the other. */
-export function joined(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const all = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
-}

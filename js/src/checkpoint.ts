@@ -1,8 +1,7 @@
 // A checkpoint: a signed tree head, which only exists where a policy vouched for it.
 
 import { encoded, text } from "./arguments.js";
-import { verifier } from "./engine.js";
-import * as raw from "./wasm/verifier.js";
+import { openNote, type Tree } from "./verifier.js";
 
 /** Whom to trust: the text of a tlog-policy, or one vkey. */
 export interface Trust {
@@ -44,14 +43,16 @@ export class Checkpoint {
   }
 
   /** @internal Throws for all that only looks like a checkpoint. */
-  static rootOf(checkpoint: Checkpoint): Uint8Array {
-    if (typeof checkpoint === "object" && checkpoint && #root in checkpoint) return checkpoint.#root.slice();
+  static treeOf(checkpoint: Checkpoint): Tree {
+    if (typeof checkpoint === "object" && checkpoint && #root in checkpoint) {
+      return { size: checkpoint.size, root: checkpoint.#root.slice() };
+    }
     throw new TypeError("not a Checkpoint, which openCheckpoint and LogClient make");
   }
 }
 
-/** The root of a checkpoint that was opened; a TypeError for anything else. */
-export const rootOf = (checkpoint: Checkpoint): Uint8Array => Checkpoint.rootOf(checkpoint);
+/** The tree of a checkpoint that was opened; a TypeError for anything else. */
+export const treeOf = (checkpoint: Checkpoint): Tree => Checkpoint.treeOf(checkpoint);
 
 /** The checkpoint of a head that the verifier has returned for this note. */
 export const checkpointOf = (note: Uint8Array, head: Head): Checkpoint => Reflect.construct(Checkpoint, [key, note, head]);
@@ -70,5 +71,5 @@ export async function openCheckpoint(note: string | Uint8Array, trust: Trust): P
 /** As `openCheckpoint`; without `quorum`, the log's own signature is enough. */
 export function opened(note: Uint8Array, policy: string, origin: string | undefined, quorum: boolean): Checkpoint {
   const copy = note.slice();
-  return checkpointOf(copy, verifier(() => raw.openCheckpoint(copy, policy, origin, quorum)));
+  return checkpointOf(copy, openNote(copy, policy, origin, quorum));
 }

@@ -11,7 +11,7 @@ let compiled: WebAssembly.Module | undefined;
 let memory: WebAssembly.Memory | undefined;
 
 /** What `work`, which calls the verifier, returns; what it throws is one of our errors. */
-export function verifier<T>(work: () => T): T {
+export function run<T>(work: () => T): T {
   memory ??= instantiate();
   try {
     const result = work();

@@ -2,12 +2,11 @@
 
 import type { Answers } from "./answers.js";
 import { bytes } from "./arguments.js";
-import { type Checkpoint, opened, rootOf } from "./checkpoint.js";
+import { type Checkpoint, opened, treeOf } from "./checkpoint.js";
 import { within } from "./deadline.js";
-import { verifier } from "./engine.js";
 import { TamperingError, UncheckedError, VerificationError } from "./errors.js";
 import type { Evidence, HeadStore } from "./heads.js";
-import * as raw from "./wasm/verifier.js";
+import { consistencyPaths, proveConsistencyFromTiles } from "./verifier.js";
 
 // Each failure to replace it means that another tab did; so many in a row mean that the store is broken.
 const MOST_TRIES = 20;
@@ -58,11 +57,10 @@ export class KeptHead {
 
   async #compare(kept: Checkpoint, shown: Checkpoint, signal?: AbortSignal): Promise<void> {
     const [older, newer] = shown.size < kept.size ? [shown, kept] : [kept, shown];
-    const paths = verifier(() => raw.consistencyPaths(older.size, newer.size));
+    const paths = consistencyPaths(older.size, newer.size);
     const answers = await this.#answers.all(paths, signal);
     try {
-      const [oldRoot, newRoot] = [rootOf(older), rootOf(newer)];
-      verifier(() => raw.verifyConsistencyFromTiles(older.size, oldRoot, newer.size, newRoot, answers));
+      proveConsistencyFromTiles(treeOf(older), treeOf(newer), answers);
     } catch (error) {
       // Any other failure only says that an answer was wrong, and proves nothing about the two heads.
       if (error instanceof VerificationError && error.code === "history_rewritten") {

@@ -2,9 +2,8 @@
 
 import { Answers } from "./answers.js";
 import { u64 } from "./arguments.js";
-import { type Checkpoint, opened, rootOf, trusted } from "./checkpoint.js";
+import { type Checkpoint, opened, treeOf, trusted } from "./checkpoint.js";
 import { within } from "./deadline.js";
-import { verifier } from "./engine.js";
 import { Entry, textOf } from "./entry.js";
 import { TamperingError, UncheckedError } from "./errors.js";
 import { type Evidence, type HeadStore, MemoryHeadStore } from "./heads.js";
@@ -13,7 +12,7 @@ import { KeptHead } from "./kept-head.js";
 import { verifyReceipt } from "./proofs.js";
 import { MOST_BYTES, Remote } from "./remote.js";
 import { runOf } from "./run.js";
-import * as raw from "./wasm/verifier.js";
+import { entriesPaths, openEntries, policyOrigins } from "./verifier.js";
 
 export interface LogClientOptions {
   /** The text of a tlog-policy, or one vkey. It must not come from the log's own server. */
@@ -134,7 +133,7 @@ export class LogClient {
   }
 
   async #read(head: Checkpoint, first: bigint, end: bigint, signal?: AbortSignal, again = true): Promise<Entry[]> {
-    const paths = verifier(() => raw.entriesPaths(head.size, first, end));
+    const paths = entriesPaths(head.size, first, end);
     let answers;
     try {
       answers = await this.#answers.all(paths, signal);
@@ -146,9 +145,8 @@ export class LogClient {
       return this.#read(newer, first, end, signal, false);
     }
     try {
-      const [start, entries] = verifier(() => raw.openEntries(head.size, rootOf(head), first, end, answers));
-      const asked = entries.slice(Number(first - start), Number(end - start));
-      return asked.map((bytes, at) => new Entry(first + BigInt(at), bytes, head));
+      const entries = openEntries(treeOf(head), first, end, answers);
+      return entries.map((bytes, at) => new Entry(first + BigInt(at), bytes, head));
     } catch (error) {
       this.#answers.doubt(paths);
       throw error;
@@ -158,7 +156,7 @@ export class LogClient {
   /** The kept head of this client's log. Not made in the constructor: the verifier, which reads the policy, may come later. */
   #kept(): KeptHead {
     if (this.#origin === undefined) {
-      const [origin, ...others] = verifier(() => raw.policyOrigins(this.#policy));
+      const [origin, ...others] = policyOrigins(this.#policy);
       if (origin === undefined || others.length) {
         throw new TypeError("the policy names several logs, or none: say which with `origin`");
       }

@@ -1,8 +1,8 @@
 // GET requests below a log's prefix, bounded in bytes and in time: a server can neither fill the memory nor keep us waiting.
 
-import { joined } from "./arguments.js";
 import { within } from "./deadline.js";
 import { UncheckedError, VerificationError } from "./errors.js";
+import { joined } from "./joined.js";
 
 /** The most bytes of each kind of answer: what the formats allow. */
 export const MOST_BYTES = {

@@ -1,7 +1,7 @@
 // A checkpoint: a signed tree head, which only exists where a policy vouched for it.
 
 import { encoded, text } from "./arguments.js";
-import { openNote, type Tree } from "./verifier.js";
+import { type Head, openNote, type Tree } from "./verifier.js";
 
 /** Whom to trust: the text of a tlog-policy, or one vkey. */
 export interface Trust {
@@ -9,9 +9,6 @@ export interface Trust {
   /** The log that is expected; without it, any log that the policy names. */
   origin?: string | undefined;
 }
-
-/** Origin, size and root as the verifier returns them. */
-export type Head = [origin: string, size: bigint, root: Uint8Array];
 
 // Known to this file only, so that nobody else makes a Checkpoint.
 const key = {};

@@ -1,7 +1,7 @@
 // The one instance of the wasm verifier: made at the first call, and made anew after a crash.
 
 import { wasmModule } from "wasm-source";
-import { TamperingError, UncheckedError, UnreadableError } from "./errors.js";
+import { type Kind, TamperingError, UncheckedError, UnreadableError } from "./errors.js";
 import { initSync } from "./wasm/verifier.js";
 
 // Wasm memory only grows: an instance that one large call has blown up is not kept for the small ones.
@@ -41,11 +41,9 @@ export function unavailable(cause: unknown): UncheckedError {
   return new UncheckedError("wasm_unavailable", `the verifier cannot be started; ${remedy} (${cause})`, { cause });
 }
 
-type Thrown = [kind: string, code: string, message: string, position?: number];
+type Thrown = [kind: Kind, code: string, message: string, position?: number];
 
 function errorOf([kind, code, message, position]: Thrown): Error {
-  const more = position === undefined ? {} : { position };
-  if (kind === "verify") return new TamperingError(code, message, more);
-  if (kind === "parse") return new UnreadableError(code, message, more);
-  return new UncheckedError(code, message, more);
+  const Class = { parse: UnreadableError, verify: TamperingError, unchecked: UncheckedError }[kind];
+  return new Class(code, message, position === undefined ? {} : { position });
 }

@@ -5,19 +5,24 @@ import type { Evidence } from "./heads.js";
 /** `parse`: it cannot be read. `verify`: it is proven false. `unchecked`: it could not be checked. */
 export type Kind = "parse" | "verify" | "unchecked";
 
+/** What an error can have besides its code. */
+export interface Details {
+  cause?: unknown;
+  position?: number;
+  status?: number;
+  evidence?: Evidence;
+}
+
 /** Why something is not proven. Branch on the class, or on `code`, which is stable; `message` is for people. */
 export class VerificationError extends Error {
-  readonly kind: Kind;
-  readonly code: string;
+  declare readonly kind: Kind;
+  declare readonly code: string;
   /** Of `verifyInclusions`: which of the items it is, from 0 on. */
   declare readonly position?: number;
 
-  constructor(kind: Kind, code: string, message: string, more: { cause?: unknown; position?: number } = {}) {
-    super(message, "cause" in more ? { cause: more.cause } : undefined);
-    this.name = "VerificationError";
-    this.kind = kind;
-    this.code = code;
-    if (more.position !== undefined) this.position = more.position;
+  constructor(name: string, kind: Kind, code: string, message: string, details?: Details) {
+    super(message, details);
+    Object.assign(this, { name, kind, code }, details);
   }
 }
 
@@ -26,18 +31,15 @@ export class TamperingError extends VerificationError {
   /** With code `history_rewritten`: the two signed notes that contradict each other. */
   declare readonly evidence?: Evidence;
 
-  constructor(code: string, message: string, more: { evidence?: Evidence; position?: number } = {}) {
-    super("verify", code, message, more);
-    this.name = "TamperingError";
-    if (more.evidence) this.evidence = more.evidence;
+  constructor(code: string, message: string, details?: Details) {
+    super("TamperingError", "verify", code, message, details);
   }
 }
 
 /** It cannot be read, which says nothing about the log. */
 export class UnreadableError extends VerificationError {
-  constructor(code: string, message: string, more: { position?: number } = {}) {
-    super("parse", code, message, more);
-    this.name = "UnreadableError";
+  constructor(code: string, message: string, details?: Details) {
+    super("UnreadableError", "parse", code, message, details);
   }
 }
 
@@ -46,9 +48,7 @@ export class UncheckedError extends VerificationError {
   /** With code `unreachable`: the HTTP status, if there was an answer. */
   declare readonly status?: number;
 
-  constructor(code: string, message: string, more: { cause?: unknown; status?: number; position?: number } = {}) {
-    super("unchecked", code, message, more);
-    this.name = "UncheckedError";
-    if (more.status !== undefined) this.status = more.status;
+  constructor(code: string, message: string, details?: Details) {
+    super("UncheckedError", "unchecked", code, message, details);
   }
 }

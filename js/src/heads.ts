@@ -27,39 +27,52 @@ export function same(one: Uint8Array | undefined, other: Uint8Array | undefined)
   return one.length === other.length && one.every((byte, at) => byte === other[at]);
 }
 
-/** `list` and `added`, once, as long as there is room. */
-export function withEvidence(list: Evidence[], added: Evidence): Evidence[] {
-  const known = list.some(({ kept, shown }) => same(kept, added.kept) && same(shown, added.shown));
-  return known || list.length >= MOST_EVIDENCE ? list : [...list, copied(added)];
+/** All that is kept of one origin. */
+export interface Kept {
+  head?: Uint8Array;
+  evidence?: Evidence[];
 }
 
-const copied = ({ kept, shown }: Evidence): Evidence => ({ kept: kept.slice(), shown: shown.slice() });
+/** A store that keeps one value for each origin, and can look at it and change it in one step. */
+export abstract class KeptHeads implements HeadStore {
+  /** What `work` returns for the value that is kept, or for an empty one; and puts what it puts. */
+  protected abstract step<T>(origin: string, work: (kept: Kept, put: (next: Kept) => void) => T): Promise<T>;
+
+  get(origin: string): Promise<Uint8Array | undefined> {
+    return this.step(origin, ({ head }) => head);
+  }
+
+  replace(origin: string, expected: Uint8Array | undefined, next: Uint8Array): Promise<boolean> {
+    return this.step(origin, (kept, put) => {
+      const equal = same(kept.head, expected);
+      if (equal) put({ ...kept, head: next });
+      return equal;
+    });
+  }
+
+  addEvidence(origin: string, added: Evidence): Promise<void> {
+    return this.step(origin, ({ head, evidence = [] }, put) => {
+      const known = evidence.some(({ kept, shown }) => same(kept, added.kept) && same(shown, added.shown));
+      if (!known && evidence.length < MOST_EVIDENCE) put({ ...(head && { head }), evidence: [...evidence, added] });
+    });
+  }
+
+  evidence(origin: string): Promise<Evidence[]> {
+    return this.step(origin, ({ evidence = [] }) => evidence);
+  }
+
+  forget(origin: string): Promise<void> {
+    return this.step(origin, (_, put) => put({}));
+  }
+}
 
 /** Heads for as long as the object lives: a log that is rewritten between two visits goes unnoticed. */
-export class MemoryHeadStore implements HeadStore {
-  readonly #heads = new Map<string, Uint8Array>();
-  readonly #evidence = new Map<string, Evidence[]>();
+export class MemoryHeadStore extends KeptHeads {
+  readonly #kept = new Map<string, Kept>();
 
-  async get(origin: string): Promise<Uint8Array | undefined> {
-    return this.#heads.get(origin)?.slice();
-  }
-
-  async replace(origin: string, expected: Uint8Array | undefined, next: Uint8Array): Promise<boolean> {
-    if (!same(this.#heads.get(origin), expected)) return false;
-    this.#heads.set(origin, next.slice());
-    return true;
-  }
-
-  async addEvidence(origin: string, evidence: Evidence): Promise<void> {
-    this.#evidence.set(origin, withEvidence(this.#evidence.get(origin) ?? [], evidence));
-  }
-
-  async evidence(origin: string): Promise<Evidence[]> {
-    return (this.#evidence.get(origin) ?? []).map(copied);
-  }
-
-  async forget(origin: string): Promise<void> {
-    this.#heads.delete(origin);
-    this.#evidence.delete(origin);
+  protected async step<T>(origin: string, work: (kept: Kept, put: (next: Kept) => void) => T): Promise<T> {
+    // Cloned both ways: what a caller does to the bytes later is not kept.
+    const put = (next: Kept) => void this.#kept.set(origin, structuredClone(next));
+    return structuredClone(work(this.#kept.get(origin) ?? {}, put));
   }
 }

@@ -30,7 +30,7 @@ export interface LogClientOptions {
 }
 
 export interface Waiting {
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /** A receipt that was verified, with the entry that it is of. */
@@ -54,11 +54,10 @@ export class LogClient {
   /** A client of the log below `url`, such as `https://audit.example.com/logs/acme`. */
   constructor(url: string | URL, options: LogClientOptions) {
     [this.#policy, this.#origin] = trusted(options);
-    this.#timeout = count(options.timeout ?? 30_000, 1, "timeout");
+    this.#timeout = count(options.timeout ?? 30_000, "timeout");
     const base = new URL(url, globalThis.location?.href);
-    const given = options.fetch;
-    this.#remote = new Remote(base, given ?? ((...request) => fetch(...request)), this.#timeout);
-    this.#answers = new Answers(this.#remote, count(options.cacheBytes ?? 16 << 20, 0, "cacheBytes"));
+    this.#remote = new Remote(base, options.fetch ?? ((...request) => fetch(...request)), this.#timeout);
+    this.#answers = new Answers(this.#remote, count(options.cacheBytes ?? 16 << 20, "cacheBytes"));
     this.#heads = options.heads ?? ("indexedDB" in globalThis ? new IndexedDbHeadStore() : new MemoryHeadStore());
     // Frameworks that wrap objects in proxies, which private fields cannot pass, leave a frozen one alone.
     Object.freeze(this);
@@ -86,7 +85,7 @@ export class LogClient {
   }
 
   /** The entries of `[from, to)` in their order, up to the log's newest where `to` is missing. They are proven in groups. */
-  entries(range: { from?: number | bigint; to?: number | bigint } & Waiting = {}): AsyncIterable<Entry> {
+  entries(range: { from?: number | bigint | undefined; to?: number | bigint | undefined } & Waiting = {}): AsyncIterable<Entry> {
     const first = u64(range.from ?? 0, "from");
     const to = range.to === undefined ? undefined : u64(range.to, "to");
     if (to !== undefined && to < first) throw new RangeError("to must not be below from");
@@ -127,7 +126,7 @@ export class LogClient {
   /** A verified checkpoint of at least this size. */
   async #covering(size: bigint, signal?: AbortSignal): Promise<Checkpoint> {
     if (this.#newest && size <= this.#newest.size) return this.#newest;
-    const head = await this.checkpoint(signal ? { signal } : {});
+    const head = await this.checkpoint({ signal });
     if (size > head.size) throw notCovered(size, head);
     return head;
   }
@@ -140,7 +139,7 @@ export class LogClient {
     } catch (error) {
       // A log may take away a partial tile once the full one is there (tlog-tiles); a newer head does not ask for it.
       if (!(again && error instanceof UncheckedError && error.status === 404)) throw error;
-      const newer = await this.checkpoint(signal ? { signal } : {});
+      const newer = await this.checkpoint({ signal });
       if (newer.size <= head.size) throw error;
       return this.#read(newer, first, end, signal, false);
     }
@@ -166,10 +165,10 @@ export class LogClient {
   }
 }
 
-function count(value: number, least: number, name: string): number {
+function count(value: number, name: string): number {
   // What a timer can hold: beyond it, a timer fires at once.
-  if (Number.isInteger(value) && value >= least && value < 2 ** 31) return value;
-  throw new RangeError(`${name} must be an integer from ${least} to 2^31 - 1`);
+  if (Number.isInteger(value) && value >= 0 && value < 2 ** 31) return value;
+  throw new RangeError(`${name} must be an integer from 0 to 2^31 - 1`);
 }
 
 function notCovered(size: bigint, head: Checkpoint): UncheckedError {

@@ -73,6 +73,6 @@ export async function verifyReceipt(
 }
 
 function hashes(proof: Proof): Uint8Array {
-  if (!Array.isArray(proof)) return bytes(proof, "proof, if not an array of strings,");
+  if (!Array.isArray(proof)) return bytes(proof, "proof");
   return verifier.parseProof(proof.map((hash) => text(hash, "a proof's hash")));
 }

@@ -2,10 +2,12 @@
 //
 // Sizes and indexes are within 64 bits, which `arguments.ts` sees to; proofs are hashes, one after the other.
 
-import type { Head } from "./checkpoint.js";
 import { run } from "./engine.js";
 import { joined } from "./joined.js";
 import * as wasm from "./wasm/verifier.js";
+
+/** Origin, size and root of a checkpoint. */
+export type Head = [origin: string, size: bigint, root: Uint8Array];
 
 /** A tree that a checkpoint vouches for. */
 export interface Tree {

@@ -6,6 +6,7 @@ import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { test } from "node:test";
 import { promisify } from "node:util";
+import { transform } from "esbuild";
 import { numbered, SampleLog } from "./sample-log.mjs";
 
 const log = new SampleLog(numbered(10));
@@ -60,21 +61,33 @@ test("where a policy of the page forbids wasm, the error says what to allow", as
   await openCheckpoint(log.checkpoint(), { policy });
 });
 
-test("without Uint8Array.fromHex the wasm is decoded as well", async () => {
-  const { fromHex } = Uint8Array;
+test("the wasm in the script is verifier.wasm, byte for byte", async () => {
+  const { openCheckpoint } = await again("index");
+  const { Module } = WebAssembly;
+  let compiled;
+  WebAssembly.Module = function (bytes) {
+    compiled = bytes;
+    return new Module(bytes);
+  };
+  Object.defineProperty(WebAssembly.Module, Symbol.hasInstance, { value: (value) => value instanceof Module });
   try {
-    delete Uint8Array.fromHex;
-    await (await again("index")).openCheckpoint(log.checkpoint(), { policy });
-    let used = 0;
-    Uint8Array.fromHex = (hex) => {
-      used++;
-      return new Uint8Array(Buffer.from(hex, "hex"));
-    };
-    await (await again("index")).openCheckpoint(log.checkpoint(), { policy });
-    assert.equal(used, 1);
+    await openCheckpoint(log.checkpoint(), { policy });
   } finally {
-    if (fromHex) Uint8Array.fromHex = fromHex;
-    else delete Uint8Array.fromHex;
+    WebAssembly.Module = Module;
+  }
+  assert.ok((await readFile(wasm)).equals(compiled));
+});
+
+test("any bytes come back from their text", async () => {
+  const { textOf } = await import("../scripts/wasm-text.mjs");
+  const { code } = await transform(await readFile(new URL("../src/wasm-inline.ts", import.meta.url), "utf8"), { loader: "ts" });
+  for (const bytes of [[], [0], Array.from({ length: 1024 }, (_, at) => (at * at) % 256), Array.from({ length: 256 }, (_, at) => at)]) {
+    const { common, text } = textOf(bytes);
+    assert.match(text, /^[ -~]*$/);
+    assert.doesNotMatch(text, /["$'`\\]/);
+    const alone = code.replace(/import .*;/, `const common = ${JSON.stringify(common)}, text = ${JSON.stringify(text)};`);
+    const { wasmModule } = await import(`data:text/javascript,${encodeURIComponent(alone)}`);
+    assert.deepEqual([...wasmModule()], bytes);
   }
 });
 

@@ -1,0 +1,30 @@
+// An entry that was proven, as the log's writer sent it.
+
+import type { Checkpoint } from "./checkpoint.js";
+
+export class Entry {
+  readonly index: bigint;
+  /** The exact bytes that were hashed: show these, and nothing that was derived elsewhere. */
+  readonly bytes: Uint8Array;
+  /** What the entry was proven against. */
+  readonly checkpoint: Checkpoint;
+
+  constructor(index: bigint, bytes: Uint8Array, checkpoint: Checkpoint) {
+    this.index = index;
+    this.bytes = bytes;
+    this.checkpoint = checkpoint;
+  }
+
+  /** The bytes as UTF-8; throws a TypeError where they are not, since a replacement character is not what was hashed. */
+  text(): string {
+    return textOf(this.bytes);
+  }
+
+  /** The text as JSON. Of a field that stands there twice, this is the last. */
+  json(): unknown {
+    return JSON.parse(this.text());
+  }
+}
+
+/** UTF-8 with nothing replaced and nothing left out. */
+export const textOf = (bytes: Uint8Array): string => new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);

@@ -1,0 +1,102 @@
+// The head that was kept of one log, and how one that the log shows now is compared with it.
+
+import type { Answers } from "./answers.js";
+import { bytes } from "./arguments.js";
+import { type Checkpoint, opened, treeOf } from "./checkpoint.js";
+import { within } from "./deadline.js";
+import { TamperingError, UncheckedError, VerificationError } from "./errors.js";
+import type { Evidence, HeadStore } from "./heads.js";
+import { consistencyPaths, proveConsistencyFromTiles } from "./verifier.js";
+
+// Each failure to replace it means that another tab did; so many in a row mean that the store is broken.
+const MOST_TRIES = 20;
+
+export class KeptHead {
+  readonly #policy: string;
+  readonly #origin: string;
+  readonly #heads: HeadStore;
+  readonly #answers: Answers;
+  readonly #timeout: number;
+
+  constructor(policy: string, origin: string, heads: HeadStore, answers: Answers, timeout: number) {
+    this.#policy = policy;
+    this.#origin = origin;
+    this.#heads = heads;
+    this.#answers = answers;
+    this.#timeout = timeout;
+  }
+
+  /** The signed note that is kept. */
+  get(signal?: AbortSignal): Promise<Uint8Array | undefined> {
+    return this.#asked((heads) => heads.get(this.#origin), signal);
+  }
+
+  evidence(signal?: AbortSignal): Promise<Evidence[]> {
+    return this.#asked((heads) => heads.evidence(this.#origin), signal);
+  }
+
+  /**
+   * Compares `shown` with what is kept, and keeps it if it is newer. Returns whether it is at least as new as `before`,
+   * the note that was kept when the log was asked: a head that another tab kept since then does not make it old.
+   */
+  async accept(shown: Checkpoint, before: Uint8Array | undefined, signal?: AbortSignal): Promise<boolean> {
+    let note = before;
+    for (let tries = 0; tries < MOST_TRIES; tries++) {
+      if (note) {
+        const kept = this.#open(note);
+        await this.#compare(kept, shown, signal);
+        if (shown.size < kept.size) return tries > 0;
+        if (shown.size === kept.size) return true;
+      }
+      const expected = note;
+      if (await this.#asked((heads) => heads.replace(this.#origin, expected, shown.note), signal)) return true;
+      note = await this.get(signal);
+    }
+    throw this.#unavailable("it replaces nothing");
+  }
+
+  async #compare(kept: Checkpoint, shown: Checkpoint, signal?: AbortSignal): Promise<void> {
+    const [older, newer] = shown.size < kept.size ? [shown, kept] : [kept, shown];
+    const paths = consistencyPaths(older.size, newer.size);
+    const answers = await this.#answers.all(paths, signal);
+    try {
+      proveConsistencyFromTiles(treeOf(older), treeOf(newer), answers);
+    } catch (error) {
+      // Any other failure only says that an answer was wrong, and proves nothing about the two heads.
+      if (error instanceof VerificationError && error.code === "history_rewritten") {
+        throw await this.#rewritten({ kept: kept.note, shown: shown.note }, error.message);
+      }
+      this.#answers.doubt(paths);
+      throw error;
+    }
+  }
+
+  async #rewritten(evidence: Evidence, message: string): Promise<TamperingError> {
+    // The verdict stands, and carries the evidence, also where it cannot be kept.
+    await this.#asked((heads) => heads.addEvidence(this.#origin, evidence)).catch(() => {});
+    return new TamperingError("history_rewritten", message, { evidence });
+  }
+
+  /** Opens what was verified when it was kept: the witnesses may have changed since, the log's key may not. */
+  #open(note: Uint8Array): Checkpoint {
+    try {
+      return opened(bytes(note, "a kept head"), this.#policy, this.#origin, false);
+    } catch (cause) {
+      if (cause instanceof UncheckedError && /^(wasm|verifier)_/.test(cause.code)) throw cause;
+      throw this.#unavailable(`this policy does not open it (${cause})`, cause);
+    }
+  }
+
+  async #asked<T>(question: (heads: HeadStore) => Promise<T>, signal?: AbortSignal): Promise<T> {
+    try {
+      return await within(this.#timeout, signal, async () => question(this.#heads));
+    } catch (cause) {
+      if (signal?.aborted || cause instanceof VerificationError) throw cause;
+      throw this.#unavailable(String(cause), cause);
+    }
+  }
+
+  #unavailable(why: string, cause?: unknown): UncheckedError {
+    return new UncheckedError("heads_unavailable", `the head kept of ${this.#origin} cannot be used: ${why}`, { cause });
+  }
+}

@@ -1,27 +1,29 @@
-// The one instance of the wasm verifier: made at the first call, and made anew after a crash.
+// The one instance of the wasm verifier: made at the first call, and made anew once it has grown large or has crashed.
 
 import { wasmModule } from "wasm-source";
 import { type Kind, TamperingError, UncheckedError, UnreadableError } from "./errors.js";
-import { initSync } from "./wasm/verifier.js";
+import { joined } from "./joined.js";
+import { call, initSync } from "./wasm/verifier.js";
 
-// Wasm memory only grows: an instance that one large call has blown up is not kept for the small ones.
-const MEMORY_TO_KEEP = 64 << 20;
+// The verifier never frees its memory, since it keeps nothing between two calls: a new instance is cheaper.
+const MEMORY_TO_KEEP = 48 << 20;
 
 let compiled: WebAssembly.Module | undefined;
 let memory: WebAssembly.Memory | undefined;
 
-/** What `work`, which calls the verifier, returns; what it throws is one of our errors. */
-export function run<T>(work: () => T): T {
+/** What the operation of that number answers; what it throws is one of our errors. */
+export function perform<Answer>(operation: number, numbers: bigint[], pieces: Uint8Array[]): Answer {
   memory ??= instantiate();
   try {
-    const result = work();
-    if (memory.buffer.byteLength > MEMORY_TO_KEEP) memory = undefined;
-    return result;
+    const lengths = Uint32Array.from(pieces, ({ length }) => length);
+    return call(operation, new BigUint64Array(numbers), joined(pieces), lengths) as Answer;
   } catch (thrown) {
     if (Array.isArray(thrown)) throw errorOf(thrown as Thrown);
     // A trap leaves the instance's memory as it was in the middle of a call: nothing may be computed with it again.
     memory = undefined;
     throw new UncheckedError("verifier_crashed", "the verifier crashed, so nothing was checked", { cause: thrown });
+  } finally {
+    if (memory && memory.buffer.byteLength > MEMORY_TO_KEEP) memory = undefined;
   }
 }
 
@@ -41,9 +43,12 @@ export function unavailable(cause: unknown): UncheckedError {
   return new UncheckedError("wasm_unavailable", `the verifier cannot be started; ${remedy} (${cause})`, { cause });
 }
 
-type Thrown = [kind: Kind, code: string, message: string, position?: number];
+/** `place` is the item of `verifyInclusions`, or the line of a policy, that is at fault. */
+type Thrown = [kind: Kind, code: string, place?: number];
 
-function errorOf([kind, code, message, position]: Thrown): Error {
+function errorOf([kind, code, place]: Thrown): Error {
   const Class = { parse: UnreadableError, verify: TamperingError, unchecked: UncheckedError }[kind];
-  return new Class(code, message, position === undefined ? {} : { position });
+  const words = code.replaceAll("_", " ");
+  if (place === undefined) return new Class(code, words);
+  return new Class(code, `${words}: ${kind === "parse" ? "line" : "item"} ${place}`, kind === "parse" ? {} : { position: place });
 }

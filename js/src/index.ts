@@ -7,8 +7,12 @@ export { type Evidence, type HeadStore, MemoryHeadStore } from "./heads.js";
 export { IndexedDbHeadStore } from "./heads-indexeddb.js";
 export { LogClient, type LogClientOptions, type Receipt, type Waiting } from "./log-client.js";
 export {
+  entriesPaths,
   type Inclusion,
   type Proof,
+  type Run,
+  type Tile,
+  tilePaths,
   verifyConsistency,
   verifyEntries,
   verifyInclusion,

@@ -6,7 +6,7 @@ import { type Checkpoint, opened, treeOf } from "./checkpoint.js";
 import { within } from "./deadline.js";
 import { TamperingError, UncheckedError, VerificationError } from "./errors.js";
 import type { Evidence, HeadStore } from "./heads.js";
-import { consistencyPaths, proveConsistencyFromTiles } from "./verifier.js";
+import { pathsOf, proveConsistencyFromTiles } from "./verifier.js";
 
 // Each failure to replace it means that another tab did; so many in a row mean that the store is broken.
 const MOST_TRIES = 20;
@@ -57,7 +57,7 @@ export class KeptHead {
 
   async #compare(kept: Checkpoint, shown: Checkpoint, signal?: AbortSignal): Promise<void> {
     const [older, newer] = shown.size < kept.size ? [shown, kept] : [kept, shown];
-    const paths = consistencyPaths(older.size, newer.size);
+    const paths = pathsOf(newer.size, [2n, older.size]);
     const answers = await this.#answers.all(paths, signal);
     try {
       proveConsistencyFromTiles(treeOf(older), treeOf(newer), answers);

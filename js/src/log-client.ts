@@ -12,7 +12,7 @@ import { KeptHead } from "./kept-head.js";
 import { verifyReceipt } from "./proofs.js";
 import { MOST_BYTES, Remote } from "./remote.js";
 import { runOf } from "./run.js";
-import { entriesPaths, openEntries, policyOrigins } from "./verifier.js";
+import { openEntries, pathsOf, policyOrigins } from "./verifier.js";
 
 export interface LogClientOptions {
   /** The text of a tlog-policy, or one vkey. It must not come from the log's own server. */
@@ -132,7 +132,7 @@ export class LogClient {
   }
 
   async #read(head: Checkpoint, first: bigint, end: bigint, signal?: AbortSignal, again = true): Promise<Entry[]> {
-    const paths = entriesPaths(head.size, first, end);
+    const paths = pathsOf(head.size, [0n, first, end]);
     let answers;
     try {
       answers = await this.#answers.all(paths, signal);

@@ -1,10 +1,9 @@
-// The verifier's functions: what the wasm is called with, and nothing else that calls it.
+// The verifier's operations by their names: what the wasm is called with, and nothing else that calls it.
 //
-// Sizes and indexes are within 64 bits, which `arguments.ts` sees to; proofs are hashes, one after the other.
+// Their numbers, and the order of what they take, are those of `verifier-wasm/src/operations.rs`. Sizes and indexes are
+// within 64 bits, which `arguments.ts` sees to; a proof is hashes, one after the other.
 
-import { run } from "./engine.js";
-import { joined } from "./joined.js";
-import * as wasm from "./wasm/verifier.js";
+import { perform } from "./engine.js";
 
 /** Origin, size and root of a checkpoint. */
 export type Head = [origin: string, size: bigint, root: Uint8Array];
@@ -15,54 +14,46 @@ export interface Tree {
   root: Uint8Array;
 }
 
+/** What to read of a log: its number, and what it takes. */
+export type Read = [0n, first: bigint, end: bigint] | [1n, level: bigint, index: bigint, width: bigint] | [2n, old: bigint];
+
+const utf8 = (text = "") => new TextEncoder().encode(text);
+
 /** The origins of the logs that a policy trusts. */
-export const policyOrigins = (policy: string): string[] => run(() => wasm.policyOrigins(policy));
+export const policyOrigins = (policy: string) => perform<string[]>(0, [], [utf8(policy)]);
 
 /** A note's head, signed by a log of the policy, of this origin, and by the witnesses if `quorum` is asked. */
-export const openNote = (note: Uint8Array, policy: string, origin: string | undefined, quorum: boolean): Head =>
-  run(() => wasm.openCheckpoint(note, policy, origin, quorum));
+export const openNote = (note: Uint8Array, policy: string, origin: string | undefined, quorum: boolean) =>
+  perform<Head>(1, [quorum ? 0n : 1n], [utf8(policy), utf8(origin), note]);
 
-export const openReceipt = (
-  receipt: Uint8Array,
-  entry: Uint8Array,
-  policy: string,
-  origin: string | undefined,
-): [index: bigint, note: Uint8Array, ...head: Head] => run(() => wasm.verifyReceipt(receipt, entry, policy, origin));
+export const openReceipt = (receipt: Uint8Array, entry: Uint8Array, policy: string, origin: string | undefined) =>
+  perform<[...head: Head, note: Uint8Array, index: bigint]>(2, [], [utf8(policy), utf8(origin), receipt, entry]);
 
-export const proveInclusion = ({ size, root }: Tree, index: bigint, entry: Uint8Array, proof: Uint8Array): void =>
-  run(() => wasm.verifyInclusion(size, root, index, entry, proof));
+export const proveInclusion = ({ size, root }: Tree, index: bigint, entry: Uint8Array, proof: Uint8Array) =>
+  perform(3, [size, index], [root, entry, proof]);
 
-export const proveInclusions = ({ size, root }: Tree, indexes: bigint[], entries: Uint8Array[], proofs: Uint8Array[]): void =>
-  run(() => wasm.verifyInclusions(size, root, new BigUint64Array(indexes), joined(entries), lengths(entries), joined(proofs)));
+/** The items in the order of their indexes, for what their paths have in common to be hashed once. */
+export const proveInclusions = ({ size, root }: Tree, indexes: bigint[], entriesAndProofs: Uint8Array[]) =>
+  perform(4, [size, ...indexes], [root, ...entriesAndProofs]);
 
-export const proveEntries = ({ size, root }: Tree, first: bigint, entries: Uint8Array[], proof: Uint8Array): void =>
-  run(() => wasm.verifyEntries(size, root, first, joined(entries), lengths(entries), proof));
-
-export const proveTile = ({ size, root }: Tree, path: string, tile: Uint8Array, proof: Uint8Array): void =>
-  run(() => wasm.verifyTile(size, root, path, tile, proof));
-
-export const proveConsistency = (older: Tree, newer: Tree, proof: Uint8Array): void =>
-  run(() => wasm.verifyConsistency(older.size, older.root, newer.size, newer.root, proof));
+export const proveConsistency = (older: Tree, newer: Tree, proof: Uint8Array) =>
+  perform(5, [older.size, newer.size], [older.root, newer.root, proof]);
 
 /** Hashes in base64: their bytes, one after the other. */
-export const parseProof = (hashes: string[]): Uint8Array =>
-  run(() => wasm.parseProof(hashes.map((hash) => `${hash}\n`).join("")));
+export const parseProof = (hashes: string[]) => perform<[Uint8Array]>(6, [], hashes.map(utf8))[0];
 
-/** What to fetch, below the log's prefix, for the entries `[first, end)`. */
-export const entriesPaths = (size: bigint, first: bigint, end: bigint): string[] =>
-  run(() => wasm.entriesPaths(size, first, end));
+/** What to fetch below the log's prefix. */
+export const pathsOf = (size: bigint, read: Read) => perform<string[]>(7, [size, ...read], []);
 
 /** The entries `[first, end)`, proven by what was fetched. */
-export const openEntries = ({ size, root }: Tree, first: bigint, end: bigint, answers: Uint8Array[]): Uint8Array[] => {
-  const [start, entries] = run(() => wasm.openEntries(size, root, first, end, answers));
+export function openEntries({ size, root }: Tree, first: bigint, end: bigint, answers: Uint8Array[]): Uint8Array[] {
+  const [start, ...entries] = perform<[bigint, ...Uint8Array[]]>(8, [size, 0n, first, end], [root, ...answers]);
   return entries.slice(Number(first - start), Number(end - start));
-};
+}
 
-/** What to fetch to compare two of a log's trees. */
-export const consistencyPaths = (oldSize: bigint, newSize: bigint): string[] =>
-  run(() => wasm.consistencyPaths(oldSize, newSize));
+export const proveTile = ({ size, root }: Tree, read: Read, answers: Uint8Array[]) =>
+  perform(9, [size, ...read], [root, ...answers]);
 
-export const proveConsistencyFromTiles = (older: Tree, newer: Tree, answers: Uint8Array[]): void =>
-  run(() => wasm.verifyConsistencyFromTiles(older.size, older.root, newer.size, newer.root, answers));
-
-const lengths = (parts: Uint8Array[]) => Uint32Array.from(parts, ({ length }) => length);
+/** That a tree begins with an older one, by the tiles that `pathsOf(newer.size, [2n, older.size])` names. */
+export const proveConsistencyFromTiles = (older: Tree, newer: Tree, answers: Uint8Array[]) =>
+  perform(10, [newer.size, older.size, 2n, older.size], [newer.root, older.root, ...answers]);

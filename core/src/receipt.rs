@@ -65,7 +65,7 @@ impl Receipt {
         let mut line = || {
             let (line, after) = first_line(rest).ok_or(ParseError::Receipt)?;
             rest = after;
-            Ok(line)
+            Ok::<_, ParseError>(line)
         };
         if line()? != HEADER.as_bytes() {
             return Err(ParseError::Receipt);

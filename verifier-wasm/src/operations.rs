@@ -1,8 +1,8 @@
 //! What the verifier does, each as `js/src/verifier.ts` calls it.
 
 use attestlog_core::{
-    Checkpoint, ConsistencyProof, Hash, Inclusion, InclusionProof, LeafIndex, LogRead, ParseError, Policy,
-    Receipt, SignedCheckpoint, TileId, TreeSize, VerifierKey, VerifyError, verify_inclusions,
+    Checkpoint, ConsistencyProof, Hash, Inclusion, InclusionProof, LeafIndex, LogRead, Policy, Receipt,
+    SignedCheckpoint, TileId, TreeSize, VerifierKey, VerifyError, verify_inclusions,
 };
 use wasm_bindgen::JsValue;
 
@@ -145,9 +145,13 @@ fn log_read(given: &mut Arguments<'_>, size: TreeSize) -> Result<LogRead, Verify
 }
 
 /// A policy from its text, or from the one vkey that it trusts.
-fn policy(given: &mut Arguments<'_>) -> Result<Policy, ParseError> {
+fn policy(given: &mut Arguments<'_>) -> Result<Policy, Refusal> {
     let text = given.piece();
-    if text.contains(&b'\n') { Policy::parse(text) } else { Policy::for_log(VerifierKey::parse(text)?) }
+    if text.contains(&b'\n') {
+        Ok(Policy::parse(text)?)
+    } else {
+        Ok(Policy::for_log(VerifierKey::parse(text)?)?)
+    }
 }
 
 /// The checkpoint's origin, size and root, if it is of the log `origin`, or of any if that is empty.

@@ -1,20 +1,20 @@
 //! What is thrown: the kind and the code of an error of the core, and the place that is at fault.
 
-use attestlog_core::{Error, NotIncluded, ParseError, VerifyError};
+use attestlog_core::{Error, NotIncluded, ParseError, PolicyError, VerifyError};
 use wasm_bindgen::JsValue;
 
 use crate::plain::array;
 
-/// An error of the core, and which of many proofs it is about.
+/// An error of the core, and the place that it is about: one of many proofs, or a line.
 #[derive(Debug)]
 pub struct Refusal {
     error: Error,
-    position: Option<u32>,
+    place: Option<u32>,
 }
 
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
-        Self { error, position: None }
+        Self { error, place: None }
     }
 }
 
@@ -30,22 +30,27 @@ impl From<VerifyError> for Refusal {
     }
 }
 
+impl From<PolicyError> for Refusal {
+    fn from(error: PolicyError) -> Self {
+        Self { error: error.into(), place: Some(error.line) }
+    }
+}
+
 impl From<NotIncluded> for Refusal {
     fn from(wrong: NotIncluded) -> Self {
-        Self { error: wrong.error.into(), position: u32::try_from(wrong.position).ok() }
+        Self { error: wrong.error.into(), place: u32::try_from(wrong.position).ok() }
     }
 }
 
 impl From<Refusal> for JsValue {
     fn from(refusal: Refusal) -> Self {
-        let (kind, line) = match refusal.error {
-            Error::Parse(ParseError::Policy { line, .. }) => ("parse", Some(line)),
-            Error::Parse(_) => ("parse", None),
-            Error::Verify(_) => ("verify", None),
-            Error::Unchecked(_) => ("unchecked", None),
+        let kind = match refusal.error {
+            Error::Parse(_) => "parse",
+            Error::Verify(_) => "verify",
+            Error::Unchecked(_) => "unchecked",
         };
         let thrown = array([kind.into(), refusal.error.code().into()]);
-        if let Some(place) = refusal.position.or(line) {
+        if let Some(place) = refusal.place {
             thrown.push(place.into());
         }
         thrown.into()

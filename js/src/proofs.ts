@@ -25,12 +25,12 @@ export async function verifyInclusion(checkpoint: Checkpoint, { index, entry, pr
 export async function verifyInclusions(checkpoint: Checkpoint, inclusions: readonly Inclusion[]): Promise<void> {
   const tree = treeOf(checkpoint);
   const items = list(inclusions, "inclusions").map(({ index, entry, proof }, position) => {
-    return { index: u64(index, "index"), pieces: [bytes(entry, "entry"), hashes(proof)], position };
+    return { index: u64(index, "index"), entry: bytes(entry, "entry"), proof: hashes(proof), position };
   });
   // Neighbours share the most where they stand beside each other.
   items.sort((one, other) => (one.index < other.index ? -1 : one.index > other.index ? 1 : 0));
   try {
-    verifier.proveInclusions(tree, items.map(({ index }) => index), items.flatMap(({ pieces }) => pieces));
+    verifier.proveInclusions(tree, items.flatMap(({ index, entry, proof }) => [entry, index, proof]));
   } catch (error) {
     const wrong = error instanceof TamperingError ? items[error.position ?? -1] : undefined;
     throw wrong ? new TamperingError((error as TamperingError).code, `item ${wrong.position} is not proven`, { position: wrong.position }) : error;

@@ -7,12 +7,11 @@ use attestlog_core::{Hash, ParseError, TreeHead, TreeSize, VerifyError};
 pub(crate) struct Arguments<'a> {
     numbers: &'a [u64],
     bytes: &'a [u8],
-    lengths: &'a [u32],
 }
 
 impl<'a> Arguments<'a> {
-    pub(crate) const fn new(numbers: &'a [u64], bytes: &'a [u8], lengths: &'a [u32]) -> Self {
-        Self { numbers, bytes, lengths }
+    pub(crate) const fn new(numbers: &'a [u64], bytes: &'a [u8]) -> Self {
+        Self { numbers, bytes }
     }
 
     pub(crate) fn number(&mut self) -> u64 {
@@ -26,23 +25,22 @@ impl<'a> Arguments<'a> {
         T::try_from(self.number()).map_err(|_| VerifyError::IndexBeyondTree)
     }
 
-    pub(crate) fn has_pieces(&self) -> bool {
-        !self.lengths.is_empty()
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.numbers.is_empty()
     }
 
     /// The next piece of bytes.
     pub(crate) fn piece(&mut self) -> &'a [u8] {
-        let (&length, lengths) = self.lengths.split_first().unwrap_or((&0, &[]));
-        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let length = usize::try_from(self.number()).unwrap_or(usize::MAX);
         let (piece, bytes) = self.bytes.split_at_checked(length).unwrap_or_default();
-        (self.bytes, self.lengths) = (bytes, lengths);
+        self.bytes = bytes;
         piece
     }
 
-    /// All pieces that are left.
+    /// All that is left, which is pieces.
     pub(crate) fn pieces(&mut self) -> Vec<&'a [u8]> {
         let mut pieces = Vec::new();
-        while self.has_pieces() {
+        while !self.is_empty() {
             pieces.push(self.piece());
         }
         pieces
@@ -50,8 +48,9 @@ impl<'a> Arguments<'a> {
 
     /// A size and a root.
     pub(crate) fn head(&mut self) -> Result<TreeHead, ParseError> {
+        let size = TreeSize(self.number());
         let root = Hash::from_slice(self.piece()).ok_or(ParseError::Tile)?;
-        Ok(TreeHead { size: TreeSize(self.number()), root })
+        Ok(TreeHead { size, root })
     }
 
     /// Hashes, one after the other.

@@ -2,12 +2,11 @@
 
 use attestlog_core::{Policy, SignedNote, VerifierKey, base64, decimal};
 
+use crate::answer::{Refusal, put_bytes};
 use crate::arguments::Arguments;
-use crate::plain::{Array, array, bytes};
-use crate::refusal::Refusal;
 
-/// What the reader of a format writes back of what it has read; of a note, if all the keys have signed it.
-pub(crate) fn check(operation: u8, given: &mut Arguments<'_>) -> Result<Array, Refusal> {
+/// Puts what the reader of a format writes back of what it has read; of a note, if all the keys have signed it.
+pub(crate) fn check(operation: u8, given: &mut Arguments<'_>) -> Result<(), Refusal> {
     let text = given.piece();
     let read = match operation {
         100 => base64::format(&base64::parse(text)?).into_bytes(),
@@ -25,5 +24,6 @@ pub(crate) fn check(operation: u8, given: &mut Arguments<'_>) -> Result<Array, R
         }
         _ => Vec::new(),
     };
-    Ok(array([bytes(&read)]))
+    put_bytes(&read);
+    Ok(())
 }

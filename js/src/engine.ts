@@ -23,7 +23,7 @@ export function perform<Answer>(operation: number, ...given: Argument[]): Answer
   try {
     const pieces = given.filter((one) => typeof one !== "bigint");
     const numbers = BigUint64Array.from(given, (one) => (typeof one === "bigint" ? one : BigInt(one.length)));
-    holds = call(operation, numbers, joined(pieces));
+    holds = call(operation, numbers.length, joined([new Uint8Array(numbers.buffer), ...pieces]));
   } catch (cause) {
     // A trap leaves the instance's memory as it was in the middle of a call: nothing may be computed with it again.
     memory = undefined;

@@ -5,19 +5,20 @@ use attestlog_core::{Hash, ParseError, TreeHead, TreeSize, VerifyError};
 /// The arguments that have not been taken yet. Those that are missing are 0 and empty.
 #[derive(Debug)]
 pub(crate) struct Arguments<'a> {
-    numbers: &'a [u64],
+    numbers: &'a [[u8; 8]],
     bytes: &'a [u8],
 }
 
 impl<'a> Arguments<'a> {
-    pub(crate) const fn new(numbers: &'a [u64], bytes: &'a [u8]) -> Self {
-        Self { numbers, bytes }
+    pub(crate) fn new(numbers: usize, bytes: &'a [u8]) -> Self {
+        let (numbers, bytes) = bytes.split_at_checked(8 * numbers).unwrap_or_default();
+        Self { numbers: numbers.as_chunks().0, bytes }
     }
 
     pub(crate) fn number(&mut self) -> u64 {
-        let (&first, rest) = self.numbers.split_first().unwrap_or((&0, &[]));
+        let (first, rest) = self.numbers.split_first().unwrap_or((&[0; 8], &[]));
         self.numbers = rest;
-        first
+        u64::from_le_bytes(*first)
     }
 
     /// A number that an operation counts by.

@@ -14,13 +14,13 @@ use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::arguments::Arguments;
 
-/// Does `operation`, one of `js/src/verifier.ts`, with arguments in the order in which it takes them: `numbers` has the
-/// numbers themselves, and for each piece of `bytes` its length.
+/// Does `operation`, one of `js/src/verifier.ts`, with arguments in the order in which it takes them: first so many
+/// `numbers` of 64 bits, little-endian, which are the numbers themselves and of each piece its length; then the pieces.
 ///
 /// Whether it holds. The answer is put into an array of JavaScript's: what is asked for, or the kind and the code of
 /// `attestlog_core::Error` and, for many proofs or a policy, the position of the proof or the line that is at fault.
 #[wasm_bindgen]
-pub fn call(operation: u8, numbers: &[u64], bytes: &[u8]) -> bool {
+pub fn call(operation: u8, numbers: usize, bytes: &[u8]) -> bool {
     let result = operations::perform(operation, &mut Arguments::new(numbers, bytes));
     if let Err(refusal) = &result {
         refusal.put();

@@ -6,7 +6,7 @@ import { type Checkpoint, opened, treeOf } from "./checkpoint.js";
 import { within } from "./deadline.js";
 import { TamperingError, UncheckedError, VerificationError } from "./errors.js";
 import type { Evidence, HeadStore } from "./heads.js";
-import { pathsOf, proveConsistencyFromTiles } from "./verifier.js";
+import { pathsOf, proveConsistency } from "./verifier.js";
 
 // Each failure to replace it means that another tab did; so many in a row mean that the store is broken.
 const MOST_TRIES = 20;
@@ -60,7 +60,7 @@ export class KeptHead {
     const paths = pathsOf(newer.size, [2n, older.size]);
     const answers = await this.#answers.all(paths, signal);
     try {
-      proveConsistencyFromTiles(treeOf(older), treeOf(newer), answers);
+      proveConsistency(treeOf(older), treeOf(newer), answers);
     } catch (error) {
       // Any other failure only says that an answer was wrong, and proves nothing about the two heads.
       if (error instanceof VerificationError && error.code === "history_rewritten") {

@@ -35,14 +35,11 @@ export const proveInclusion = ({ size, root }: Tree, index: bigint, entry: Uint8
 /** Of each item its entry, its index and its proof; in the order of the indexes, for shared paths to be hashed once. */
 export const proveInclusions = ({ size, root }: Tree, items: Argument[]) => perform(4, size, root, ...items);
 
-export const proveConsistency = (older: Tree, newer: Tree, proof: Uint8Array) =>
-  perform(5, older.size, older.root, newer.size, newer.root, proof);
-
 /** Hashes in base64: their bytes, one after the other. */
-export const parseProof = (hashes: string[]) => perform<[Uint8Array]>(6, ...hashes.map(utf8))[0];
+export const parseProof = (hashes: string[]) => perform<[Uint8Array]>(5, ...hashes.map(utf8))[0];
 
 /** What to fetch below the log's prefix. */
-export const pathsOf = (size: bigint, read: Read) => perform<string[]>(7, size, ...read);
+export const pathsOf = (size: bigint, read: Read) => perform<string[]>(6, size, ...read);
 
 /** The entries `[first, end)`, proven by what was fetched. */
 export function openEntries({ size, root }: Tree, first: bigint, end: bigint, answers: Uint8Array[]): Uint8Array[] {
@@ -50,8 +47,8 @@ export function openEntries({ size, root }: Tree, first: bigint, end: bigint, an
   return entries.slice(Number(first - start), Number(end - start));
 }
 
-export const proveTile = ({ size, root }: Tree, read: Read, answers: Uint8Array[]) => perform(9, size, root, ...read, ...answers);
+export const proveTile = ({ size, root }: Tree, read: Read, answers: Uint8Array[]) => perform(8, size, root, ...read, ...answers);
 
 /** That a tree begins with an older one, by the tiles that `pathsOf(newer.size, [2n, older.size])` names. */
-export const proveConsistencyFromTiles = (older: Tree, newer: Tree, answers: Uint8Array[]) =>
-  perform(10, newer.size, newer.root, older.size, older.root, 2n, older.size, ...answers);
+export const proveConsistency = (older: Tree, newer: Tree, answers: Uint8Array[]) =>
+  perform(9, newer.size, newer.root, older.size, older.root, 2n, older.size, ...answers);

@@ -3,8 +3,8 @@
 use crate::answer::{Refusal, put_bytes, put_number, put_text};
 use crate::arguments::Arguments;
 use attestlog_core::{
-    Checkpoint, ConsistencyProof, Hash, Inclusion, InclusionProof, LeafIndex, LogRead, Policy, Receipt,
-    SignedCheckpoint, TileId, TreeSize, VerifierKey, VerifyError, verify_inclusions,
+    Checkpoint, Hash, Inclusion, InclusionProof, LeafIndex, LogRead, Policy, Receipt, SignedCheckpoint,
+    TileId, TreeSize, VerifierKey, VerifyError, verify_inclusions,
 };
 
 /// Puts the answer of the operation of that number; nothing for a number that none has.
@@ -15,12 +15,11 @@ pub(crate) fn perform(operation: u8, given: &mut Arguments<'_>) -> Result<(), Re
         2 => receipt(given),
         3 => inclusion(given),
         4 => inclusions(given),
-        5 => consistency(given),
-        6 => parse_proof(given),
-        7 => paths(given),
-        8 => entries(given),
-        9 => tile(given),
-        10 => consistency_from_tiles(given),
+        5 => parse_proof(given),
+        6 => paths(given),
+        7 => entries(given),
+        8 => tile(given),
+        9 => consistency(given),
         #[cfg(feature = "vectors")]
         100.. => crate::vectors::check(operation, given),
         _ => Ok(()),
@@ -50,10 +49,10 @@ fn open_checkpoint(given: &mut Arguments<'_>) -> Result<(), Refusal> {
 fn receipt(given: &mut Arguments<'_>) -> Result<(), Refusal> {
     let (policy, origin) = (policy(given)?, given.piece());
     let receipt = Receipt::parse(given.piece())?;
-    let checkpoint = receipt.verify(given.piece(), &policy)?;
+    let (index, checkpoint) = receipt.open(given.piece(), &policy)?;
     put_checkpoint(&checkpoint, origin)?;
     put_bytes(checkpoint.format().as_bytes());
-    put_number(receipt.index().0);
+    put_number(index.0);
     Ok(())
 }
 
@@ -81,13 +80,6 @@ fn inclusions(given: &mut Arguments<'_>) -> Result<(), Refusal> {
     let claims: Vec<_> =
         claims.map(|(leaf, (index, proof))| Inclusion { index: *index, leaf, proof }).collect();
     verify_inclusions(&claims, &head)?;
-    Ok(())
-}
-
-/// Old head, new head, proof.
-fn consistency(given: &mut Arguments<'_>) -> Result<(), Refusal> {
-    let (old, new) = (given.head()?, given.head()?);
-    ConsistencyProof::new(given.hashes()?).verify(&old, &new)?;
     Ok(())
 }
 
@@ -131,7 +123,7 @@ fn tile(given: &mut Arguments<'_>) -> Result<(), Refusal> {
 }
 
 /// New head, old head, a read of consistency, what was fetched.
-fn consistency_from_tiles(given: &mut Arguments<'_>) -> Result<(), Refusal> {
+fn consistency(given: &mut Arguments<'_>) -> Result<(), Refusal> {
     let (new, old) = (given.head()?, given.head()?);
     log_read(given, new.size)?.verify_consistency(&given.pieces(), &old, &new)?;
     Ok(())

@@ -1,5 +1,7 @@
 // Checks of what a caller passes: wasm-bindgen would wrap a bigint beyond 64 bits and a number[] beyond bytes, silently.
 
+import { utf8 } from "./text.js";
+
 /** An index or a size as it goes to the verifier. */
 export function u64(value: unknown, name: string): bigint {
   if (typeof value === "bigint" || Number.isSafeInteger(value)) {
@@ -24,7 +26,7 @@ export const list = <T>(value: readonly T[], name: string): readonly T[] =>
 
 /** A note or a receipt: its bytes, or the text that was received. */
 export const encoded = (value: unknown, name: string): Uint8Array =>
-  typeof value === "string" ? new TextEncoder().encode(value) : bytes(value, name);
+  typeof value === "string" ? utf8(value) : bytes(value, name);
 
 function typed<T>(is: boolean, value: unknown, name: string, what: string): T {
   if (is) return value as T;

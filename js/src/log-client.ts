@@ -4,7 +4,7 @@ import { Answers } from "./answers.js";
 import { u64 } from "./arguments.js";
 import { type Checkpoint, opened, treeOf, trusted } from "./checkpoint.js";
 import { within } from "./deadline.js";
-import { Entry, textOf } from "./entry.js";
+import { Entry } from "./entry.js";
 import { TamperingError, UncheckedError } from "./errors.js";
 import { type Evidence, type HeadStore, MemoryHeadStore } from "./heads.js";
 import { IndexedDbHeadStore } from "./heads-indexeddb.js";
@@ -12,6 +12,7 @@ import { KeptHead } from "./kept-head.js";
 import { verifyReceipt } from "./proofs.js";
 import { MOST_BYTES, Remote } from "./remote.js";
 import { runOf } from "./run.js";
+import { textOf } from "./text.js";
 import { openEntries, pathsOf, policyOrigins } from "./verifier.js";
 
 export interface LogClientOptions {

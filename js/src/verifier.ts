@@ -4,6 +4,7 @@
 // within 64 bits, which `arguments.ts` sees to; a proof is hashes, one after the other.
 
 import { type Argument, perform } from "./engine.js";
+import { utf8 } from "./text.js";
 
 /** Origin, size and root of a checkpoint. */
 export type Head = [origin: string, size: bigint, root: Uint8Array];
@@ -16,8 +17,6 @@ export interface Tree {
 
 /** What to read of a log: its number, and what it takes. */
 export type Read = [0n, first: bigint, end: bigint] | [1n, level: bigint, index: bigint, width: bigint] | [2n, old: bigint];
-
-const utf8 = (text = "") => new TextEncoder().encode(text);
 
 /** The origins of the logs that a policy trusts. */
 export const policyOrigins = (policy: string) => perform<string[]>(0, utf8(policy));
@@ -36,7 +35,7 @@ export const proveInclusion = ({ size, root }: Tree, index: bigint, entry: Uint8
 export const proveInclusions = ({ size, root }: Tree, items: Argument[]) => perform(4, size, root, ...items);
 
 /** Hashes in base64: their bytes, one after the other. */
-export const parseProof = (hashes: string[]) => perform<[Uint8Array]>(5, ...hashes.map(utf8))[0];
+export const parseProof = (hashes: string[]) => perform<[Uint8Array]>(5, ...hashes.map((hash) => utf8(hash)))[0];
 
 /** What to fetch below the log's prefix. */
 export const pathsOf = (size: bigint, read: Read) => perform<string[]>(6, size, ...read);

@@ -29,7 +29,7 @@ pub(crate) fn perform(operation: u8, given: &mut Arguments<'_>) -> Result<(), Re
 /// Policy: the origins of the logs that it trusts.
 fn policy_origins(given: &mut Arguments<'_>) -> Result<(), Refusal> {
     for log in policy(given)?.logs() {
-        put_text(log.name());
+        put_text(log.name().as_bytes());
     }
     Ok(())
 }
@@ -51,7 +51,7 @@ fn receipt(given: &mut Arguments<'_>) -> Result<(), Refusal> {
     let receipt = Receipt::parse(given.piece())?;
     let (index, checkpoint) = receipt.open(given.piece(), &policy)?;
     put_checkpoint(&checkpoint, origin)?;
-    put_bytes(checkpoint.format().as_bytes());
+    put_bytes(checkpoint.signed_note().as_str().as_bytes());
     put_number(index.0);
     Ok(())
 }
@@ -97,7 +97,7 @@ fn parse_proof(given: &mut Arguments<'_>) -> Result<(), Refusal> {
 fn paths(given: &mut Arguments<'_>) -> Result<(), Refusal> {
     let size = TreeSize(given.number());
     for path in log_read(given, size)?.paths() {
-        put_text(&path.format());
+        put_text(path.format().as_bytes());
     }
     Ok(())
 }
@@ -156,7 +156,7 @@ fn put_checkpoint(checkpoint: &Checkpoint, origin: &[u8]) -> Result<(), VerifyEr
     if !origin.is_empty() && origin != checkpoint.origin().as_bytes() {
         return Err(VerifyError::OriginMismatch);
     }
-    put_text(checkpoint.origin());
+    put_text(checkpoint.origin().as_bytes());
     put_number(checkpoint.size().0);
     put_bytes(&checkpoint.root().0);
     Ok(())

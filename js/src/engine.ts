@@ -27,7 +27,7 @@ export function perform<Answer>(operation: number, ...given: Argument[]): Answer
   } catch (cause) {
     // A trap leaves the instance's memory as it was in the middle of a call: nothing may be computed with it again.
     memory = undefined;
-    throw new UncheckedError("verifier_crashed", "the verifier crashed, so nothing was checked", { cause });
+    throw new UncheckedError("verifier_crashed", "nothing was checked", { cause });
   }
   if (memory.buffer.byteLength > MEMORY_TO_KEEP) memory = undefined;
   const answer = taken();
@@ -47,16 +47,14 @@ function instantiate(): WebAssembly.Memory {
 
 /** A browser's refusal to compile, with the remedy. */
 export function unavailable(cause: unknown): UncheckedError {
-  const remedy = "a Content-Security-Policy must have 'wasm-unsafe-eval' in script-src";
-  return new UncheckedError("wasm_unavailable", `the verifier cannot be started; ${remedy} (${cause})`, { cause });
+  return new UncheckedError("wasm_unavailable", `a Content-Security-Policy must allow 'wasm-unsafe-eval' (${cause})`, { cause });
 }
 
-/** `place` is the item of `verifyInclusions`, or the line of a policy, that is at fault. */
+/** `place` is the item of `verifyInclusions`, or the line of a policy from 1 on, that is at fault. */
 type Refusal = [kind: Kind, code: string, place?: bigint];
 
 function errorOf([kind, code, place]: Refusal): Error {
   const Class = { parse: UnreadableError, verify: TamperingError, unchecked: UncheckedError }[kind];
   const words = code.replaceAll("_", " ");
-  if (place === undefined) return new Class(code, words);
-  return new Class(code, `${words}: ${kind === "parse" ? "line" : "item"} ${place}`, kind === "parse" ? {} : { position: Number(place) });
+  return place === undefined ? new Class(code, words) : new Class(code, `${words}: ${place}`, { position: Number(place) });
 }

@@ -52,7 +52,7 @@ export class KeptHead {
       if (await this.#asked((heads) => heads.replace(this.#origin, expected, shown.note), signal)) return true;
       note = await this.get(signal);
     }
-    throw this.#unavailable("it replaces nothing");
+    throw this.#unavailable("not replaced");
   }
 
   async #compare(kept: Checkpoint, shown: Checkpoint, signal?: AbortSignal): Promise<void> {
@@ -80,10 +80,10 @@ export class KeptHead {
   /** Opens what was verified when it was kept: the witnesses may have changed since, the log's key may not. */
   #open(note: Uint8Array): Checkpoint {
     try {
-      return opened(bytes(note, "a kept head"), this.#policy, this.#origin, false);
+      return opened(bytes(note, "head"), this.#policy, this.#origin, false);
     } catch (cause) {
       if (cause instanceof UncheckedError && /^(wasm|verifier)_/.test(cause.code)) throw cause;
-      throw this.#unavailable(`this policy does not open it (${cause})`, cause);
+      throw this.#unavailable(`under this policy: ${cause}`, cause);
     }
   }
 
@@ -97,6 +97,6 @@ export class KeptHead {
   }
 
   #unavailable(why: string, cause?: unknown): UncheckedError {
-    return new UncheckedError("heads_unavailable", `the head kept of ${this.#origin} cannot be used: ${why}`, { cause });
+    return new UncheckedError("heads_unavailable", `the head kept of ${this.#origin}: ${why}`, { cause });
   }
 }

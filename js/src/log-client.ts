@@ -71,7 +71,7 @@ export class LogClient {
     const note = await this.#remote.get("checkpoint", MOST_BYTES.note, "no-cache", signal);
     const shown = opened(note, this.#policy, this.#origin, true);
     if (!(await kept.accept(shown, before, signal))) {
-      throw new UncheckedError("older_checkpoint", `the log shows a head of ${shown.size} entries, and has shown a newer one`);
+      throw new UncheckedError("older_checkpoint", `the log has shown more than ${shown.size} entries before`);
     }
     if (!this.#newest || shown.size > this.#newest.size) this.#newest = shown;
     return shown;
@@ -112,7 +112,7 @@ export class LogClient {
     );
     const proven = await verifyReceipt(bytes, entry, { policy: this.#policy, origin: this.#origin });
     if (proven.index !== at) {
-      throw new TamperingError("index_mismatch", `asked for the receipt of entry ${at}, the log sent that of ${proven.index}`);
+      throw new TamperingError("index_mismatch", `the receipt is of entry ${proven.index}, not ${at}`);
     }
     // An older checkpoint proves the entry as well as a newer one; what matters is that they are of one history.
     await kept.accept(proven.checkpoint, before, signal);
@@ -158,7 +158,7 @@ export class LogClient {
     if (this.#origin === undefined) {
       const [origin, ...others] = policyOrigins(this.#policy);
       if (origin === undefined || others.length) {
-        throw new TypeError("the policy names several logs, or none: say which with `origin`");
+        throw new TypeError("the policy names not one log: set `origin`");
       }
       this.#origin = origin;
     }
@@ -169,9 +169,9 @@ export class LogClient {
 function count(value: number, name: string): number {
   // What a timer can hold: beyond it, a timer fires at once.
   if (Number.isInteger(value) && value >= 0 && value < 2 ** 31) return value;
-  throw new RangeError(`${name} must be an integer from 0 to 2^31 - 1`);
+  throw new RangeError(`${name} must be an integer within 31 bits`);
 }
 
 function notCovered(size: bigint, head: Checkpoint): UncheckedError {
-  return new UncheckedError("not_covered_yet", `the log's newest checkpoint covers ${head.size} entries, not ${size}`);
+  return new UncheckedError("not_covered_yet", `the newest checkpoint covers ${head.size} entries, not ${size}`);
 }

@@ -33,7 +33,7 @@ export async function verifyInclusions(checkpoint: Checkpoint, inclusions: reado
     verifier.proveInclusions(tree, items.flatMap(({ index, entry, proof }) => [entry, index, proof]));
   } catch (error) {
     const wrong = error instanceof TamperingError ? items[error.position ?? -1] : undefined;
-    throw wrong ? new TamperingError((error as TamperingError).code, `item ${wrong.position} is not proven`, { position: wrong.position }) : error;
+    throw wrong ? new TamperingError((error as TamperingError).code, `not proven: ${wrong.position}`, { position: wrong.position }) : error;
   }
 }
 
@@ -72,7 +72,7 @@ export async function verifyTile(checkpoint: Checkpoint, tile: Tile, answers: re
 
 const readOf = ({ level, index, width = 256 }: Tile): verifier.Read => [1n, u64(level, "level"), u64(index, "index"), u64(width, "width")];
 
-const pieces = (answers: readonly Uint8Array[]) => list(answers, "answers").map((answer) => bytes(answer, "an answer"));
+const pieces = (answers: readonly Uint8Array[]) => list(answers, "answers").map((answer) => bytes(answer, "answer"));
 
 /** What to fetch below the log's prefix for `verifyConsistency`. */
 export async function consistencyPaths(older: Checkpoint, newer: Checkpoint): Promise<string[]> {
@@ -83,7 +83,7 @@ export async function consistencyPaths(older: Checkpoint, newer: Checkpoint): Pr
 export async function verifyConsistency(older: Checkpoint, newer: Checkpoint, answers: readonly Uint8Array[]): Promise<void> {
   const trees = [treeOf(older), treeOf(newer)] as const;
   if (older.origin !== newer.origin) {
-    throw new TamperingError("origin_mismatch", `${older.origin} and ${newer.origin} are two logs`);
+    throw new TamperingError("origin_mismatch", `${older.origin}, ${newer.origin}`);
   }
   verifier.proveConsistency(...trees, pieces(answers));
 }
@@ -101,5 +101,5 @@ export async function verifyReceipt(
 
 function hashes(proof: Proof): Uint8Array {
   if (!Array.isArray(proof)) return bytes(proof, "proof");
-  return verifier.parseProof(proof.map((hash) => text(hash, "a proof's hash")));
+  return verifier.parseProof(proof.map((hash) => text(hash, "hash")));
 }

@@ -142,7 +142,7 @@ test("a run of entries holds as a whole, and is all that was asked for", async (
 
 test("a run is refused where it is empty, beyond the tree, or not what the answers have", async () => {
   const { TamperingError, UnreadableError } = attestlog;
-  for (const [from, to] of [[0, 0], [5, 4], [299, 301], [300, 301], [0, 2n ** 64n - 1n]]) {
+  for (const [from, to] of [[0, 0], [5, 4], [299, 301], [300, 301], [2n ** 64n - 2n, 2n ** 64n - 1n]]) {
     await rejects(attestlog.entriesPaths(head, { from, to }), TamperingError, "index_beyond_tree");
     await rejects(attestlog.verifyEntries(head, { from, to }, []), TamperingError, "index_beyond_tree");
   }
@@ -154,6 +154,18 @@ test("a run is refused where it is empty, beyond the tree, or not what the answe
   await rejects(attestlog.verifyEntries(head, run, [given[0], given[1].subarray(1)]), UnreadableError, "malformed_entry_bundle");
   for (const wrong of [[], [given[0]], [...given, given[1]]]) {
     await rejects(attestlog.verifyEntries(head, run, wrong), UnreadableError, "malformed_tile");
+  }
+});
+
+test("a run of more entries than are proven at once is refused, and not cut short", async () => {
+  const most = 65_535 * 256;
+  const text = `example.com/log\n${2n ** 63n}\n${log.leaves[0].toString("base64")}\n`;
+  const large = await attestlog.openCheckpoint(`${text}\n${log.key.line(text)}`, { policy });
+  for (const from of [0, 1, 255]) {
+    const paths = await attestlog.entriesPaths(large, { from, to: from + most });
+    assert.equal(paths.filter((path) => path.startsWith("tile/entries/")).length, from === 0 ? 65_535 : 65_536);
+    await assert.rejects(attestlog.entriesPaths(large, { from, to: from + most + 1 }), RangeError);
+    await assert.rejects(attestlog.verifyEntries(large, { from, to: 2n ** 63n }, []), RangeError);
   }
 });
 

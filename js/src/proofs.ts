@@ -66,7 +66,7 @@ function boundsOf(run: Run): [first: bigint, end: bigint] {
 export interface Tile {
   level: number;
   index: number | bigint;
-  width?: number;
+  width?: number | undefined;
 }
 
 /** What to fetch below the log's prefix for `verifyTile`; the tile itself comes first. */

@@ -19,15 +19,15 @@ export interface LogClientOptions {
   /** The text of a tlog-policy, or one vkey. It must not come from the log's own server. */
   policy: string;
   /** The log's origin; needed where the policy names several logs. */
-  origin?: string;
+  origin?: string | undefined;
   /** Where heads are kept; by default IndexedDB where there is one, else memory. */
-  heads?: HeadStore;
+  heads?: HeadStore | undefined;
   /** How many bytes of tiles and entry bundles are kept in memory; by default 16 MiB. */
-  cacheBytes?: number;
+  cacheBytes?: number | undefined;
   /** Milliseconds that a request may take, its whole answer included; by default 30,000. */
-  timeout?: number;
+  timeout?: number | undefined;
   /** Instead of the global `fetch`, to add a header say. */
-  fetch?: typeof globalThis.fetch;
+  fetch?: typeof globalThis.fetch | undefined;
 }
 
 export interface Waiting {

@@ -14,8 +14,17 @@ const args = [
   "--disable-sync",
 ];
 
-/** A browser that is closed by whoever asks for it. */
-export async function launch() {
+/** A browser that is closed by whoever asks for it, with further arguments. */
+export async function launch(more = []) {
+  return chromium.launch(options(more));
+}
+
+/** The same with what it keeps in a folder, so that the next one has it; it is one context. */
+export async function launchIn(folder) {
+  return chromium.launchPersistentContext(folder, options([]));
+}
+
+function options(more) {
   if (!existsSync(executablePath)) throw new Error(`there is no ${executablePath}: apt-get install chromium, or set CHROMIUM`);
-  return chromium.launch({ executablePath, args });
+  return { executablePath, args: [...args, ...more] };
 }

@@ -23,11 +23,11 @@ test("after a trap the next call has a new instance", async () => {
     constructor(...given) {
       made++;
       const { exports } = new Instance(...given);
-      const openCheckpoint = (...given) => {
+      const call = (...given) => {
         if (trap) throw new WebAssembly.RuntimeError("unreachable");
-        return exports.openCheckpoint(...given);
+        return exports.call(...given);
       };
-      this.exports = { ...exports, openCheckpoint };
+      this.exports = { ...exports, call };
     }
   }
   WebAssembly.Instance = Trapping;

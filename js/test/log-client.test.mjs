@@ -223,7 +223,8 @@ test("each thing that can be wrong with a checkpoint has its code", () => shown(
 test("a policy of several logs needs an origin", () => shown(300, async (state, { asked }, client) => {
   const both = `log ${policy}\nlog ${new Key("example.com/neighbour", 9).vkey}\nquorum none\n`;
   await assert.rejects(client({ policy: both }).checkpoint(), (error) => error instanceof TypeError && /origin/.test(error.message));
-  await assert.rejects(client({ policy: "nonsense" }).checkpoint(), { code: "malformed_policy" });
+  await assert.rejects(client({ policy: "nonsense" }).checkpoint(), { code: "malformed_verifier_key" });
+  await assert.rejects(client({ policy: "nonsense\n" }).checkpoint(), { code: "malformed_policy" });
   assert.equal(asked.length, 0);
   await client({ policy: both, origin: "example.com/log" }).checkpoint();
 }));

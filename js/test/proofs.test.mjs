@@ -28,8 +28,10 @@ test("nobody but the package makes a checkpoint", async () => {
   const proofs = [
     (forged) => attestlog.verifyInclusion(forged, inclusion(3)),
     (forged) => attestlog.verifyInclusions(forged, [inclusion(3)]),
-    (forged) => attestlog.verifyEntries(forged, { first: 0, entries: log.entries, proof: [] }),
-    (forged) => attestlog.verifyTile(forged, { path: "tile/0/000", tile: log.tile("tile/0/000"), proof: [] }),
+    (forged) => attestlog.entriesPaths(forged, { from: 0, to: 300 }),
+    (forged) => attestlog.verifyEntries(forged, { from: 0, to: 300 }, []),
+    (forged) => attestlog.tilePaths(forged, { level: 0, index: 0 }),
+    (forged) => attestlog.verifyTile(forged, { level: 0, index: 0 }, [log.tile("tile/0/000")]),
     (forged) => attestlog.verifyConsistency(forged, head, []),
     (forged) => attestlog.verifyConsistency(head, forged, []),
   ];
@@ -46,7 +48,9 @@ test("a note opens as text and as bytes, and only under a policy that knows its 
   const { UncheckedError, UnreadableError, TamperingError } = attestlog;
   await rejects(attestlog.openCheckpoint(log.checkpoint(), { policy: other }), UncheckedError, "no_trusted_signature");
   await rejects(attestlog.openCheckpoint("not a note", { policy }), UnreadableError, "malformed_note");
-  await rejects(attestlog.openCheckpoint(log.checkpoint(), { policy: "nonsense" }), UnreadableError, "malformed_policy");
+  await rejects(attestlog.openCheckpoint(log.checkpoint(), { policy: "" }), UnreadableError, "malformed_verifier_key");
+  await rejects(attestlog.openCheckpoint(log.checkpoint(), { policy: "nonsense" }), UnreadableError, "malformed_verifier_key");
+  await rejects(attestlog.openCheckpoint(log.checkpoint(), { policy: "nonsense\n" }), UnreadableError, "malformed_policy");
   const changed = log.checkpoint().replace("\n300\n", "\n301\n");
   await rejects(attestlog.openCheckpoint(changed, { policy }), TamperingError, "bad_signature");
 });
@@ -76,10 +80,19 @@ test("an index is an integer from 0 to 2^64 - 1, and is not wrapped", async () =
   for (const index of [2n ** 64n + 3n, 2n ** 64n, -1, -1n, 1.5, NaN, Infinity, 2 ** 53, -0.5]) {
     await assert.rejects(attestlog.verifyInclusion(head, { ...inclusion(3), index }), RangeError, String(index));
     await assert.rejects(attestlog.verifyInclusions(head, [inclusion(2), { ...inclusion(3), index }]), RangeError);
-    await assert.rejects(attestlog.verifyEntries(head, { first: index, entries: log.entries, proof: [] }), RangeError);
+    for (const run of [{ from: index, to: 300 }, { from: 0, to: index }]) {
+      await assert.rejects(attestlog.entriesPaths(head, run), RangeError);
+      await assert.rejects(attestlog.verifyEntries(head, run, []), RangeError);
+    }
+    for (const tile of [{ level: index, index: 0 }, { level: 0, index }, { level: 0, index: 0, width: index }]) {
+      await assert.rejects(attestlog.tilePaths(head, tile), RangeError);
+      await assert.rejects(attestlog.verifyTile(head, tile, []), RangeError);
+    }
   }
   for (const index of ["3", null, undefined, [3], new Date(3)]) {
     await assert.rejects(attestlog.verifyInclusion(head, { ...inclusion(3), index }), TypeError);
+    await assert.rejects(attestlog.entriesPaths(head, { from: index, to: 300 }), TypeError);
+    await assert.rejects(attestlog.tilePaths(head, { level: index, index: 0 }), TypeError);
   }
 });
 
@@ -87,9 +100,10 @@ test("bytes are a Uint8Array, and nothing that turns into one", async () => {
   for (const entry of [[...log.entries[3]], "entry 3", new Uint16Array(7), new DataView(new ArrayBuffer(7)), new ArrayBuffer(7), null]) {
     await assert.rejects(attestlog.verifyInclusion(head, { ...inclusion(3), entry }), TypeError);
     await assert.rejects(attestlog.verifyInclusions(head, [{ ...inclusion(3), entry }]), TypeError);
-    await assert.rejects(attestlog.verifyEntries(head, { first: 0, entries: [entry], proof: [] }), TypeError);
+    await assert.rejects(attestlog.verifyEntries(head, { from: 0, to: 300 }, [entry]), TypeError);
+    await assert.rejects(attestlog.verifyEntries(head, { from: 0, to: 300 }, entry), TypeError);
     await assert.rejects(attestlog.verifyReceipt(log.receipt(3), entry, { policy }), TypeError);
-    await assert.rejects(attestlog.verifyTile(head, { path: "tile/0/000", tile: entry, proof: [] }), TypeError);
+    await assert.rejects(attestlog.verifyTile(head, { level: 0, index: 0 }, [entry]), TypeError);
   }
   for (const proof of [[1, 2], "AAAA", null, { length: 0 }]) {
     await assert.rejects(attestlog.verifyInclusion(head, { ...inclusion(3), proof }), TypeError);
@@ -99,31 +113,79 @@ test("bytes are a Uint8Array, and nothing that turns into one", async () => {
   await assert.rejects(attestlog.openCheckpoint(log.checkpoint(), { policy, origin: null }), TypeError);
 });
 
-test("many inclusions hold together, and the first wrong one is named", async () => {
+test("many inclusions hold together, and of the wrong ones that of the lowest index is named", async () => {
   const all = [250, 3, 3, 299, 0].map(inclusion);
   await attestlog.verifyInclusions(head, all);
   await attestlog.verifyInclusions(head, []);
-  all[2] = { ...all[2], entry: Buffer.from("entry 4") };
-  all[4] = { ...all[4], entry: Buffer.from("entry 4") };
-  await assert.rejects(attestlog.verifyInclusions(head, all), { code: "root_mismatch", position: 2 });
+  const wrong = (at) => { all[at] = { ...all[at], entry: Buffer.from("entry 4") }; };
+  const named = (position) => assert.rejects(attestlog.verifyInclusions(head, all), { name: "TamperingError", code: "root_mismatch", position });
+  wrong(2);
+  await named(2);
+  wrong(3);
+  await named(2);
+  wrong(1);
+  await named(1);
+  wrong(4);
+  await named(4);
 });
 
-test("a run of entries holds as a whole", async () => {
-  await attestlog.verifyEntries(head, { first: 0, entries: log.entries, proof: new Uint8Array() });
-  const run = { first: 4n, entries: log.entries.slice(4, 5), proof: joined(log.inclusion(4)) };
-  await attestlog.verifyEntries(head, run);
-  await assert.rejects(attestlog.verifyEntries(head, { ...run, first: 5n }), attestlog.TamperingError);
-  await assert.rejects(attestlog.verifyEntries(head, { first: 0, entries: log.entries.slice(1), proof: [] }), attestlog.TamperingError);
+const answers = (paths) => paths.map((path) => log.answer(path));
+
+test("a run of entries holds as a whole, and is all that was asked for", async () => {
+  for (const [from, to] of [[0, 300], [4n, 5n], [255, 257], [256, 300], [0, 1], [299, 300]]) {
+    const paths = await attestlog.entriesPaths(head, { from, to });
+    const entries = await attestlog.verifyEntries(head, { from, to }, answers(paths));
+    assert.deepEqual(entries.map((entry) => Buffer.from(entry)), log.entries.slice(Number(from), Number(to)));
+  }
+  assert.deepEqual(await attestlog.entriesPaths(head, { from: 4, to: 5 }), ["tile/entries/000", "tile/0/001.p/44"]);
 });
 
-test("a tile holds at its path", async () => {
-  const upper = new SampleLog(numbered(256));
-  const opened = await attestlog.openCheckpoint(upper.checkpoint(), { policy });
-  await attestlog.verifyTile(opened, { path: "tile/0/000", tile: upper.tile("tile/0/000"), proof: [] });
-  const tile = Buffer.from(upper.tile("tile/0/000"));
-  tile[31] ^= 1;
-  await rejects(attestlog.verifyTile(opened, { path: "tile/0/000", tile, proof: [] }), attestlog.TamperingError, "root_mismatch");
-  await rejects(attestlog.verifyTile(opened, { path: "tile/0/0", tile, proof: [] }), attestlog.UnreadableError, "malformed_tile_path");
+test("a run is refused where it is empty, beyond the tree, or not what the answers have", async () => {
+  const { TamperingError, UnreadableError } = attestlog;
+  for (const [from, to] of [[0, 0], [5, 4], [299, 301], [300, 301], [2n ** 64n - 2n, 2n ** 64n - 1n]]) {
+    await rejects(attestlog.entriesPaths(head, { from, to }), TamperingError, "index_beyond_tree");
+    await rejects(attestlog.verifyEntries(head, { from, to }, []), TamperingError, "index_beyond_tree");
+  }
+  const run = { from: 250, to: 260 };
+  const given = answers(await attestlog.entriesPaths(head, run));
+  const changed = Buffer.from(given[1]);
+  changed[changed.length - 1] ^= 1;
+  await rejects(attestlog.verifyEntries(head, run, [given[0], changed]), TamperingError, "root_mismatch");
+  await rejects(attestlog.verifyEntries(head, run, [given[0], given[1].subarray(1)]), UnreadableError, "malformed_entry_bundle");
+  for (const wrong of [[], [given[0]], [...given, given[1]]]) {
+    await rejects(attestlog.verifyEntries(head, run, wrong), UnreadableError, "malformed_tile");
+  }
+});
+
+test("a run of more entries than are proven at once is refused, and not cut short", async () => {
+  const most = 65_535 * 256;
+  const text = `example.com/log\n${2n ** 63n}\n${log.leaves[0].toString("base64")}\n`;
+  const large = await attestlog.openCheckpoint(`${text}\n${log.key.line(text)}`, { policy });
+  for (const from of [0, 1, 255]) {
+    const paths = await attestlog.entriesPaths(large, { from, to: from + most });
+    assert.equal(paths.filter((path) => path.startsWith("tile/entries/")).length, from === 0 ? 65_535 : 65_536);
+    await assert.rejects(attestlog.entriesPaths(large, { from, to: from + most + 1 }), RangeError);
+    await assert.rejects(attestlog.verifyEntries(large, { from, to: 2n ** 63n }, []), RangeError);
+  }
+});
+
+test("a tile holds where it stands, whole or in part", async () => {
+  const tiles = [{ level: 0, index: 0 }, { level: 0, index: 1n, width: 44 }, { level: 0, index: 1, width: 7 }, { level: 1, index: 0, width: 1 }];
+  for (const tile of tiles) {
+    const paths = await attestlog.tilePaths(head, tile);
+    await attestlog.verifyTile(head, tile, answers(paths));
+    for (const at of paths.keys()) {
+      const given = answers(paths).map(Buffer.from);
+      // Of a tile beside it, only what the proof needs is looked at: that has the last hash in all of these.
+      given[at][given[at].length - 1] ^= 1;
+      await rejects(attestlog.verifyTile(head, tile, given), attestlog.TamperingError, "root_mismatch");
+    }
+    const short = answers(paths).map((answer, at) => (at === 0 ? answer.subarray(1) : answer));
+    await rejects(attestlog.verifyTile(head, tile, short), attestlog.UnreadableError, "malformed_tile");
+  }
+  for (const tile of [{ level: 0, index: 1 }, { level: 0, index: 1, width: 45 }, { level: 0, index: 0, width: 0 }, { level: 0, index: 2 }, { level: 8, index: 0 }]) {
+    await rejects(attestlog.tilePaths(head, tile), attestlog.TamperingError, "index_beyond_tree");
+  }
 });
 
 test("consistency holds from older to newer, in one log", async () => {

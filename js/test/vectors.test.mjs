@@ -1,36 +1,36 @@
-// The named vectors of the repository that the package's own functions can run: the verdict and the code are Rust's.
+// The named vectors of the repository in Node: the verdict and the code are Rust's. In Chromium: packaging/vectors.test.mjs.
 
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
 import { test } from "node:test";
-import { openCheckpoint, verifyReceipt } from "attestlog";
+import * as attestlog from "attestlog";
+import { numbered, SampleLog } from "./sample-log.mjs";
+import { vectorFiles } from "./vector-files.mjs";
+import { runVectors } from "./vectors.mjs";
+import { vectorsBuild } from "./vectors-build.mjs";
 
-const files = {
-  checkpoint: { count: 43, check: (input) => openCheckpoint(bytes(input.checkpoint), { policy: text(input.vkey) }) },
-  cosignature: { count: 22, check: (input) => openCheckpoint(bytes(input.checkpoint), { policy: text(input.policy) }) },
-  receipt: { count: 59, check: (input) => verifyReceipt(bytes(input.receipt), bytes(input.entry), { policy: text(input.policy) }) },
-};
+const { script, wasm } = await vectorsBuild();
+const build = await import(`data:text/javascript,${encodeURIComponent(script)}`);
+await build.init(wasm);
 
-// Opened with a key in Rust; here a key is a policy, and a witness's is none.
-const OTHERWISE = { checkpoint_opened_with_a_witness_key: "malformed_policy" };
-
-for (const [name, { count, check }] of Object.entries(files)) {
+for (const { name, count, vectors } of await vectorFiles()) {
   test(`every vector of ${name}.json has its verdict`, async () => {
-    const file = JSON.parse(await readFile(new URL(`../../tests/vectors/${name}.json`, import.meta.url), "utf8"));
-    assert.deepEqual([file.count, file.vectors.length], [count, count]);
-    const wrong = [];
-    for (const { name, input, expect } of file.vectors) {
-      const code = await check(input).then(() => "ok", (error) => error.code ?? String(error));
-      if (code !== (OTHERWISE[name] ?? expect)) wrong.push(`${name}: ${code}, not ${expect}`);
-    }
-    assert.deepEqual(wrong, []);
+    assert.deepEqual(await runVectors(name, vectors, attestlog, build), { run: count, wrong: [] });
   });
 }
 
-function bytes(value) {
-  return new Uint8Array(typeof value === "string" ? Buffer.from(value) : Buffer.from(value.hex, "hex"));
-}
-
-function text(value) {
-  return typeof value === "string" ? value : new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes(value));
-}
+test("the vectors of proofs are run in the shape that they are to have, and a wrong verdict is noticed", async () => {
+  const log = new SampleLog(numbered(300));
+  const base64 = (hashes) => hashes.map((hash) => hash.toString("base64"));
+  const root = (size) => log.checkpointText(size).split("\n")[2];
+  const inputs = {
+    inclusion: { size: 300, root: root(300), index: 7, entry: "entry 7", proof: base64(log.inclusion(7)) },
+    consistency: { old_size: "100", old_root: root(100), new_size: "300", new_root: root(300), proof: base64(log.consistency(100)) },
+    tile: { size: 300, root: root(300), level: 0, index: 1, width: 44, answers: ["tile/0/001.p/44", "tile/1/000.p/1"].map((path) => log.tile(path).toString("hex")) },
+  };
+  for (const [name, input] of Object.entries(inputs)) {
+    const vectors = [{ name: "right", input, expect: "ok" }, { name: "wrong", input, expect: "root_mismatch" }];
+    assert.deepEqual(await runVectors(name, vectors, attestlog, build), { run: 2, wrong: ["wrong: ok, not root_mismatch"] });
+    const hex = Object.fromEntries(Object.entries(input).map(([key, value]) => [key, key.endsWith("root") ? Buffer.from(value, "base64").toString("hex") : value]));
+    assert.deepEqual((await runVectors(name, [{ name, input: hex, expect: "ok" }], attestlog, build)).wrong, []);
+  }
+});

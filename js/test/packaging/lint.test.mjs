@@ -1,0 +1,15 @@
+// What publint and arethetypeswrong have to say about the package: nothing.
+
+import { execFile } from "node:child_process";
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+
+test("npm run lint finds nothing", async () => {
+  const { stdout } = await promisify(execFile)("npm", ["run", "lint"], { cwd: root }).catch(({ stdout, stderr }) => assert.fail(stdout + stderr));
+  assert.match(stdout, /All good!/);
+  assert.match(stdout, /No problems found/);
+});

@@ -178,12 +178,12 @@ impl LogRead {
         for (path, answer) in self.paths.iter().zip(answers) {
             match *path {
                 TilePath::Entries { width, .. } => entries.extend(parse_bundle(answer.as_ref(), width)?),
-                TilePath::Hashes { width, .. } => tiles.push(parse_tile(answer.as_ref(), width)?),
+                TilePath::Hashes { tile, width } => tiles.push((tile, parse_tile(answer.as_ref(), width)?)),
             }
         }
         let mut row = Hash::leaves(entries.iter().copied());
         if entries.is_empty() && self.own > 0 {
-            row = tiles.remove(0);
+            row = tiles.remove(0).1;
         }
         let mut before = Vec::new();
         let root = self.fold(Subtree { start: 0, end: self.size.0 }, &mut |part| {
@@ -194,10 +194,7 @@ impl LogRead {
                 return Ok(perfect_root(inside.ok_or(ParseError::Tile)?));
             };
             let holding = TileId::holding(node);
-            let around = self.paths.iter().skip(self.own).zip(&tiles);
-            let held = around
-                .into_iter()
-                .find(|(path, _)| matches!(path, TilePath::Hashes { tile, .. } if *tile == holding));
+            let held = tiles.iter().find(|(tile, _)| *tile == holding);
             let hash = node_hash(node, held.map_or(&[], |(_, hashes)| hashes))?;
             if part.end <= self.inside.start {
                 before.push(hash);

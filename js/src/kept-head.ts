@@ -58,15 +58,14 @@ export class KeptHead {
   async #compare(kept: Checkpoint, shown: Checkpoint, signal?: AbortSignal): Promise<void> {
     const [older, newer] = shown.size < kept.size ? [shown, kept] : [kept, shown];
     const paths = pathsOf(newer.size, [2n, older.size]);
-    const answers = await this.#answers.all(paths, signal);
+    const prove = (answers: Uint8Array[]) => void proveConsistency(treeOf(older), treeOf(newer), answers);
     try {
-      proveConsistency(treeOf(older), treeOf(newer), answers);
+      await this.#answers.proven(paths, prove, signal);
     } catch (error) {
       // Any other failure only says that an answer was wrong, and proves nothing about the two heads.
       if (error instanceof VerificationError && error.code === "history_rewritten") {
         throw await this.#rewritten({ kept: kept.note, shown: shown.note }, error.message);
       }
-      this.#answers.doubt(paths);
       throw error;
     }
   }

@@ -134,22 +134,16 @@ export class LogClient {
 
   async #read(head: Checkpoint, first: bigint, end: bigint, signal?: AbortSignal, again = true): Promise<Entry[]> {
     const paths = pathsOf(head.size, [0n, first, end]);
-    let answers;
+    const prove = (answers: Uint8Array[]) => openEntries(treeOf(head), first, end, answers);
     try {
-      answers = await this.#answers.all(paths, signal);
+      const entries = await this.#answers.proven(paths, prove, signal);
+      return entries.map((bytes, at) => new Entry(first + BigInt(at), bytes, head));
     } catch (error) {
       // A log may take away a partial tile once the full one is there (tlog-tiles); a newer head does not ask for it.
       if (!(again && error instanceof UncheckedError && error.status === 404)) throw error;
       const newer = await this.checkpoint({ signal });
       if (newer.size <= head.size) throw error;
       return this.#read(newer, first, end, signal, false);
-    }
-    try {
-      const entries = openEntries(treeOf(head), first, end, answers);
-      return entries.map((bytes, at) => new Entry(first + BigInt(at), bytes, head));
-    } catch (error) {
-      this.#answers.doubt(paths);
-      throw error;
     }
   }
 

@@ -42,7 +42,7 @@ export const pathsOf = (size: bigint, read: Read) => perform<string[]>(6, size, 
 
 /** The entries `[first, end)`, proven by what was fetched. */
 export function openEntries({ size, root }: Tree, first: bigint, end: bigint, answers: Uint8Array[]): Uint8Array[] {
-  const [start, ...entries] = perform<[bigint, ...Uint8Array[]]>(8, size, root, 0n, first, end, ...answers);
+  const [start, ...entries] = perform<[bigint, ...Uint8Array[]]>(7, size, root, 0n, first, end, ...answers);
   return entries.slice(Number(first - start), Number(end - start));
 }
 

@@ -4,6 +4,7 @@
 //! to pass its arguments than to run; `js/src/verifier.ts` gives the operations their names and types.
 
 mod answer;
+#[cfg(target_arch = "wasm32")]
 mod arena;
 mod arguments;
 mod operations;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use attestlog_core::{Checkpoint, Error, Policy, Receipt, VerifierKey};
+use attestlog_core::{Checkpoint, Error, ParseError, Policy, Receipt, VerifierKey};
 use attestlog_server::bundle::{self, BundleError, BundleReport};
 use clap::Args;
 use serde_json::{Value, json};

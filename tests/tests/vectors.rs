@@ -8,7 +8,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use attestlog_core::{Error, Policy, Receipt, SignedCheckpoint, SignedNote, VerifierKey, base64, decimal};
+use attestlog_core::{
+    ConsistencyProof, Error, Hash, Inclusion, InclusionProof, LeafIndex, LogRead, ParseError, Policy,
+    Receipt, SignedCheckpoint, SignedNote, TileId, TreeHead, TreeSize, VerifierKey, VerifyError, base64,
+    decimal, format_tile, verify_inclusions,
+};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -32,12 +36,34 @@ struct Vector {
 impl Vector {
     /// An input as bytes: a string, or an object with the key `hex`.
     fn bytes(&self, field: &str) -> Vec<u8> {
-        let value = &self.input[field];
+        self.bytes_of(&self.input[field])
+    }
+
+    /// An input that is a list of what [`bytes`](Self::bytes) reads.
+    fn list(&self, field: &str) -> Vec<Vec<u8>> {
+        self.input[field].as_array().unwrap().iter().map(|value| self.bytes_of(value)).collect()
+    }
+
+    fn bytes_of(&self, value: &Value) -> Vec<u8> {
         match (value.as_str(), value["hex"].as_str()) {
             (Some(text), _) => text.as_bytes().to_vec(),
             (_, Some(hex)) => unhex(hex),
-            _ => panic!("{}: {field} is neither a string nor an object with hex", self.name),
+            _ => panic!("{}: {value} is neither a string nor an object with hex", self.name),
         }
+    }
+
+    fn number(&self, field: &str) -> u64 {
+        decimal::parse(&self.bytes(field)).unwrap()
+    }
+
+    /// The tree whose size and root are in these fields.
+    fn head(&self, size: &str, root: &str) -> TreeHead {
+        let root = Hash::parse_base64(&self.bytes(root)).unwrap();
+        TreeHead { size: TreeSize(self.number(size)), root }
+    }
+
+    fn proof(&self) -> Result<Vec<Hash>, ParseError> {
+        self.list("proof").iter().map(|hash| Hash::parse_base64(hash)).collect()
     }
 
     fn has(&self, field: &str) -> bool {
@@ -79,8 +105,10 @@ fn every_file_of_vectors_is_run() {
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
-    let run = ["base64", "checkpoint", "cosignature", "decimal", "note", "policy", "receipt", "vkey"];
-    assert_eq!(files, run.map(|name| format!("{name}.json")).into());
+    let texts = ["base64", "checkpoint", "cosignature", "decimal", "note", "policy", "receipt", "vkey"];
+    let proofs = ["consistency", "inclusion", "tile"];
+    let run = texts.iter().chain(&proofs).map(|name| format!("{name}.json"));
+    assert_eq!(files, run.collect());
 }
 
 #[test]
@@ -167,6 +195,45 @@ fn receipts_prove_their_entry_and_nothing_else() {
         let receipt = Receipt::parse(&text)?;
         assert_eq!(receipt.format().as_bytes(), text, "{}", vector.name);
         receipt.verify(&vector.bytes("entry"), &policy)?;
+        Ok(())
+    });
+}
+
+fn is_root(root: Hash, head: &TreeHead) -> Result<(), VerifyError> {
+    if root == head.root { Ok(()) } else { Err(VerifyError::RootMismatch) }
+}
+
+#[test]
+fn inclusion_proofs_lead_to_their_root_alone_and_together() {
+    run("inclusion.json", 28, |vector| {
+        let (head, index) = (vector.head("size", "root"), LeafIndex(vector.number("index")));
+        let (leaf, proof) = (Hash::leaf(&vector.bytes("entry")), vector.proof()?);
+        let alone = InclusionProof::new(proof.clone()).root(&leaf, index, head.size);
+        let alone = alone.and_then(|root| is_root(root, &head));
+        let together = verify_inclusions(&[Inclusion { index, leaf, proof: &proof }; 3], &head);
+        assert_eq!(together.map_err(|refused| refused.error), alone, "{}", vector.name);
+        Ok(alone?)
+    });
+}
+
+#[test]
+fn consistency_proofs_lead_to_both_roots() {
+    run("consistency.json", 30, |vector| {
+        let (old, new) = (vector.head("old_size", "old_root"), vector.head("new_size", "new_root"));
+        Ok(ConsistencyProof::new(vector.proof()?).verify(&old, &new)?)
+    });
+}
+
+#[test]
+fn tiles_are_proven_by_those_around_them() {
+    run("tile.json", 30, |vector| {
+        let head = vector.head("size", "root");
+        let level = u8::try_from(vector.number("level")).unwrap();
+        let tile = TileId { level, index: vector.number("index") };
+        let width = usize::try_from(vector.number("width")).unwrap();
+        let answers = vector.list("answers");
+        let hashes = LogRead::tile(tile, width, head.size)?.open_tile(&answers, &head)?;
+        assert_eq!(format_tile(&hashes), answers[0], "{}", vector.name);
         Ok(())
     });
 }

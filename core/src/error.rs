@@ -22,13 +22,8 @@ pub enum ParseError {
     Note,
     /// Text that is not a decimal number within 64 bits, without sign or leading zero.
     Number,
-    /// A policy, with the 1-based line that cannot be read; line 0 is a fault of the policy as a whole.
-    Policy {
-        /// The 1-based number of the line.
-        line: u32,
-        /// What is wrong with it.
-        fault: PolicyFault,
-    },
+    /// A policy that cannot be used; a [`PolicyError`] says why.
+    Policy,
     /// Text that is not a tlog-proof.
     Receipt,
     /// Bytes that are not a tile of the number of hashes that belongs there.
@@ -37,6 +32,16 @@ pub enum ParseError {
     TilePath,
     /// Text that is not a verifier key, or whose key id is not the key's.
     VerifierKey,
+}
+
+/// Why a policy cannot be used: [`ParseError::Policy`] with the place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a place and a reason are all that there is to say")]
+pub struct PolicyError {
+    /// The 1-based number of the line; 0 is a fault of the policy as a whole.
+    pub line: u32,
+    /// What is wrong with it.
+    pub fault: PolicyFault,
 }
 
 /// What can be wrong with a line of a policy.
@@ -133,7 +138,7 @@ impl ParseError {
             Self::EntryBundle => "malformed_entry_bundle",
             Self::Note => "malformed_note",
             Self::Number => "malformed_number",
-            Self::Policy { .. } => "malformed_policy",
+            Self::Policy => "malformed_policy",
             Self::Receipt => "malformed_receipt",
             Self::Tile => "malformed_tile",
             Self::TilePath => "malformed_tile_path",
@@ -184,8 +189,7 @@ impl Error {
 impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Policy { line: 0, fault } => write!(f, "the policy cannot be used: {fault}"),
-            Self::Policy { line, fault } => write!(f, "line {line} of the policy: {fault}"),
+            Self::Policy => f.write_str("not a policy that can be used"),
             Self::Base64 => f.write_str("not canonical base64 of the right length"),
             Self::Checkpoint => f.write_str("not a checkpoint: origin, size and root on three lines"),
             Self::EntrySize => f.write_str("an entry has 1 to 65535 bytes"),
@@ -198,6 +202,15 @@ impl fmt::Display for ParseError {
             Self::Tile => f.write_str("not a tile of the expected number of hashes"),
             Self::TilePath => f.write_str("not the path of a tile or an entry bundle"),
             Self::VerifierKey => f.write_str("not a verifier key: NAME+KEYID+BASE64, with the key's own id"),
+        }
+    }
+}
+
+impl fmt::Display for PolicyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self { line: 0, fault } => write!(f, "the policy cannot be used: {fault}"),
+            Self { line, fault } => write!(f, "line {line} of the policy: {fault}"),
         }
     }
 }
@@ -261,6 +274,7 @@ impl fmt::Display for Error {
 }
 
 impl core::error::Error for ParseError {}
+impl core::error::Error for PolicyError {}
 impl core::error::Error for VerifyError {}
 impl core::error::Error for UncheckedError {}
 impl core::error::Error for Error {}
@@ -268,6 +282,18 @@ impl core::error::Error for Error {}
 impl From<ParseError> for Error {
     fn from(error: ParseError) -> Self {
         Self::Parse(error)
+    }
+}
+
+impl From<PolicyError> for ParseError {
+    fn from(_: PolicyError) -> Self {
+        Self::Policy
+    }
+}
+
+impl From<PolicyError> for Error {
+    fn from(error: PolicyError) -> Self {
+        Self::Parse(error.into())
     }
 }
 
@@ -300,11 +326,8 @@ mod tests {
             Error::Parse(P::EntrySize) => P::EntryBundle.into(),
             Error::Parse(P::EntryBundle) => P::Note.into(),
             Error::Parse(P::Note) => P::Number.into(),
-            Error::Parse(P::Number) => P::Policy { line: 1, fault: PolicyFault::Items }.into(),
-            Error::Parse(P::Policy { line: 1, .. }) => {
-                P::Policy { line: 0, fault: PolicyFault::Items }.into()
-            }
-            Error::Parse(P::Policy { .. }) => P::Receipt.into(),
+            Error::Parse(P::Number) => P::Policy.into(),
+            Error::Parse(P::Policy) => P::Receipt.into(),
             Error::Parse(P::Receipt) => P::Tile.into(),
             Error::Parse(P::Tile) => P::TilePath.into(),
             Error::Parse(P::TilePath) => P::VerifierKey.into(),
@@ -352,9 +375,7 @@ mod tests {
 
     #[test]
     fn every_code_is_unique_and_made_of_lowercase_words() {
-        let mut codes: Vec<_> = all().iter().map(Error::code).collect();
-        // A policy's code comes twice: with a line, and without.
-        codes.dedup();
+        let codes: Vec<_> = all().iter().map(Error::code).collect();
         for (place, code) in codes.iter().enumerate() {
             assert!(!codes[..place].contains(code), "{code}");
             assert!(

@@ -91,7 +91,7 @@ impl VerifierKey {
         let key_type = KeyType::from_byte(byte).ok_or(ParseError::VerifierKey)?;
         let public_key = public_key.try_into().map_err(|_| ParseError::VerifierKey)?;
         let key = Self::new(name, key_type, public_key)?;
-        if key.key_id_text().as_bytes() == id { Ok(key) } else { Err(ParseError::VerifierKey) }
+        if key.key_id_text() == id { Ok(key) } else { Err(ParseError::VerifierKey) }
     }
 
     /// The name that the key signs under; a log's origin.
@@ -124,9 +124,10 @@ impl VerifierKey {
         self.public_key.verify_strict(message, &signature).map_err(|_| VerifyError::BadSignature)
     }
 
-    fn key_id_text(&self) -> String {
-        let digits = self.key_id.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
-        digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
+    fn key_id_text(&self) -> [u8; 8] {
+        let digit = |value: u8| if value < 10 { b'0' + value } else { b'a' - 10 + value };
+        let [a, b, c, d] = self.key_id.map(|byte| [digit(byte >> 4), digit(byte & 0xf)]);
+        [a[0], a[1], b[0], b[1], c[0], c[1], d[0], d[1]]
     }
 }
 
@@ -134,7 +135,9 @@ impl VerifierKey {
 impl fmt::Display for VerifierKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let material = [&[self.key_type.byte()], &self.public_key.as_bytes()[..]].concat();
-        write!(f, "{}+{}+{}", self.name, self.key_id_text(), base64::format(&material))
+        let id = self.key_id_text();
+        let id = core::str::from_utf8(&id).unwrap_or_default();
+        write!(f, "{}+{id}+{}", self.name, base64::format(&material))
     }
 }
 

@@ -40,11 +40,10 @@ struct Proven<'a> {
 }
 
 impl LogRead {
-    /// The read of the entry bundles that hold the entries `[start, end)` of a tree of `size`; of so many entries that
-    /// they fill more than 65,536 bundles, only those in the first 65,536.
+    /// The read of the entry bundles that hold the entries `[start, end)` of a tree of `size`.
     ///
     /// # Errors
-    /// [`VerifyError::IndexBeyondTree`] unless `start < end <= size`.
+    /// [`VerifyError::IndexBeyondTree`] unless `start < end <= size`, and for more than 65,536 bundles.
     pub fn entries(range: Range<LeafIndex>, size: TreeSize) -> Result<Self, VerifyError> {
         if range.is_empty() || range.end.0 > size.0 {
             return Err(VerifyError::IndexBeyondTree);
@@ -52,8 +51,10 @@ impl LogRead {
         let width = TILE_WIDTH as u64;
         let mut paths = Vec::new();
         // A bundle is as wide as the tile of its leaf hashes.
-        let first = range.start.0 / width;
-        let bundles = first..range.end.0.div_ceil(width).min(first + MAX_BUNDLES);
+        let bundles = range.start.0 / width..range.end.0.div_ceil(width);
+        if bundles.end - bundles.start > MAX_BUNDLES {
+            return Err(VerifyError::IndexBeyondTree);
+        }
         for index in bundles.clone() {
             paths.push(TilePath::Entries { index, width: TileId { level: 0, index }.width(size) });
         }
@@ -178,12 +179,12 @@ impl LogRead {
         for (path, answer) in self.paths.iter().zip(answers) {
             match *path {
                 TilePath::Entries { width, .. } => entries.extend(parse_bundle(answer.as_ref(), width)?),
-                TilePath::Hashes { width, .. } => tiles.push(parse_tile(answer.as_ref(), width)?),
+                TilePath::Hashes { tile, width } => tiles.push((tile, parse_tile(answer.as_ref(), width)?)),
             }
         }
         let mut row = Hash::leaves(entries.iter().copied());
         if entries.is_empty() && self.own > 0 {
-            row = tiles.remove(0);
+            row = tiles.remove(0).1;
         }
         let mut before = Vec::new();
         let root = self.fold(Subtree { start: 0, end: self.size.0 }, &mut |part| {
@@ -194,10 +195,7 @@ impl LogRead {
                 return Ok(perfect_root(inside.ok_or(ParseError::Tile)?));
             };
             let holding = TileId::holding(node);
-            let around = self.paths.iter().skip(self.own).zip(&tiles);
-            let held = around
-                .into_iter()
-                .find(|(path, _)| matches!(path, TilePath::Hashes { tile, .. } if *tile == holding));
+            let held = tiles.iter().find(|(tile, _)| *tile == holding);
             let hash = node_hash(node, held.map_or(&[], |(_, hashes)| hashes))?;
             if part.end <= self.inside.start {
                 before.push(hash);

@@ -168,6 +168,12 @@ impl SignedNote {
         self.note.clone()
     }
 
+    /// What [`SignedNote::format`] gives a copy of.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.note
+    }
+
     /// What is signed: the text with its last `\n`, without the blank line.
     #[must_use]
     pub fn text(&self) -> &str {

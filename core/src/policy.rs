@@ -9,7 +9,7 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::error::{ParseError, PolicyFault};
+use crate::error::{ParseError, PolicyError};
 use crate::key::{KeyType, VerifierKey};
 
 /// The name that stands for no witness at all.
@@ -60,7 +60,7 @@ impl Policy {
     /// [`ParseError::Policy`] when the key is not a log's.
     pub fn for_log(key: VerifierKey) -> Result<Self, ParseError> {
         if key.key_type() != KeyType::Log {
-            return Err(ParseError::Policy { line: 0, fault: PolicyFault::NotALogKey });
+            return Err(ParseError::Policy);
         }
         Ok(Self { logs: alloc::vec![Log { key, url: None }], voters: Vec::new(), quorum: None })
     }
@@ -68,9 +68,9 @@ impl Policy {
     /// Reads a policy file. Its order, comments and blanks mean nothing, except that names are defined before use.
     ///
     /// # Errors
-    /// [`ParseError::Policy`] with the first line that is not as the specification has it. So are a public key on
+    /// [`PolicyError`] with the first line that is not as the specification has it. So are a public key on
     /// two lines, be it once as a log's and once as a witness's, and more than 256 logs, witnesses or groups.
-    pub fn parse(text: impl AsRef<[u8]>) -> Result<Self, ParseError> {
+    pub fn parse(text: impl AsRef<[u8]>) -> Result<Self, PolicyError> {
         parse::policy(text.as_ref())
     }
 
@@ -204,7 +204,7 @@ mod tests {
 
     fn refused_at(text: impl AsRef<[u8]>) -> Option<u32> {
         match Policy::parse(text) {
-            Err(ParseError::Policy { line, .. }) => Some(line),
+            Err(PolicyError { line, .. }) => Some(line),
             _ => None,
         }
     }

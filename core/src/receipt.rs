@@ -65,7 +65,7 @@ impl Receipt {
         let mut line = || {
             let (line, after) = first_line(rest).ok_or(ParseError::Receipt)?;
             rest = after;
-            Ok(line)
+            Ok::<_, ParseError>(line)
         };
         if line()? != HEADER.as_bytes() {
             return Err(ParseError::Receipt);
@@ -122,9 +122,21 @@ impl Receipt {
     /// What [`SignedCheckpoint::open_with`] refuses; [`VerifyError::IndexBeyondTree`]; [`VerifyError::ProofLength`];
     /// [`VerifyError::RootMismatch`] when the log has other bytes there.
     pub fn verify(&self, entry: &[u8], policy: &Policy) -> Result<Checkpoint, Error> {
-        let checkpoint = self.checkpoint.clone().open_with(policy)?;
+        self.clone().open(entry, policy).map(|(_, checkpoint)| checkpoint)
+    }
+
+    /// What [`Receipt::verify`] proves, and the index, of a receipt that is not needed any more.
+    ///
+    /// # Errors
+    /// As [`Receipt::verify`].
+    pub fn open(self, entry: &[u8], policy: &Policy) -> Result<(LeafIndex, Checkpoint), Error> {
+        let checkpoint = self.checkpoint.open_with(policy)?;
         let root = self.proof.root(&Hash::leaf(entry), self.index, checkpoint.size())?;
-        if root == checkpoint.root() { Ok(checkpoint) } else { Err(VerifyError::RootMismatch.into()) }
+        if root == checkpoint.root() {
+            Ok((self.index, checkpoint))
+        } else {
+            Err(VerifyError::RootMismatch.into())
+        }
     }
 
     /// Proves the same by a checkpoint that was opened before, which saves checking its signatures for each of many

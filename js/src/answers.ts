@@ -1,6 +1,7 @@
 // The log's tiles and entry bundles as they were received: fetched once, kept up to a number of bytes, never trusted.
 
 import { within } from "./deadline.js";
+import { VerificationError } from "./errors.js";
 import { MOST_BYTES, type Remote } from "./remote.js";
 
 // As many as a browser opens to one host over HTTP/1.1; more would only wait there, with their deadlines running.
@@ -28,13 +29,33 @@ export class Answers {
     this.#most = most;
   }
 
+  /**
+   * What `prove` makes of the answers to the paths. Where that fails, once more with new answers: those that failed may have
+   * been a cache's, the browser's say, which would go on to give them for a year.
+   */
+  async proven<T>(paths: string[], prove: (answers: Uint8Array[]) => T, signal?: AbortSignal, again = true): Promise<T> {
+    try {
+      const answers = await this.#all(paths, signal);
+      try {
+        return prove(answers);
+      } catch (error) {
+        this.#doubt(paths);
+        throw error;
+      }
+    } catch (error) {
+      // Two histories are proven by right answers, and what was late has taken all its time.
+      if (!again || !(error instanceof VerificationError) || /^(history_rewritten|timed_out)$/.test(error.code)) throw error;
+      return this.proven(paths, prove, signal, false);
+    }
+  }
+
   /** The answers to all of the paths, in their order; the first failure stops the others. */
-  all(paths: string[], signal?: AbortSignal): Promise<Uint8Array[]> {
-    return within(undefined, signal, (inner) => Promise.all(paths.map((path) => this.get(path, inner))));
+  #all(paths: string[], signal?: AbortSignal): Promise<Uint8Array[]> {
+    return within(undefined, signal, (inner) => Promise.all(paths.map((path) => this.#get(path, inner))));
   }
 
   /** The answer to one path; callers that ask at the same time share a request, and the last who gives up ends it. */
-  async get(path: string, signal?: AbortSignal): Promise<Uint8Array> {
+  async #get(path: string, signal?: AbortSignal): Promise<Uint8Array> {
     signal?.throwIfAborted();
     const kept = this.#kept.get(path);
     if (kept) {
@@ -54,8 +75,8 @@ export class Answers {
     }
   }
 
-  /** Forgets answers that a failed proof used, and asks past the browser's cache, which keeps them a year, the next time. */
-  doubt(paths: string[]): void {
+  /** Forgets answers, and asks past the browser's cache the next time. */
+  #doubt(paths: string[]): void {
     for (const path of paths) {
       this.#forget(path);
       this.#doubted.add(path);
@@ -78,6 +99,9 @@ export class Answers {
       this.#doubted.delete(path);
       this.#keep(path, answer);
       return answer;
+    } catch (error) {
+      if (!signal.aborted) this.#doubt([path]);
+      throw error;
     } finally {
       // The next in the queue takes over this one's place.
       const next = this.#queue.shift();

@@ -1,5 +1,7 @@
 // Checks of what a caller passes: wasm-bindgen would wrap a bigint beyond 64 bits and a number[] beyond bytes, silently.
 
+import { utf8 } from "./text.js";
+
 /** An index or a size as it goes to the verifier. */
 export function u64(value: unknown, name: string): bigint {
   if (typeof value === "bigint" || Number.isSafeInteger(value)) {
@@ -7,7 +9,7 @@ export function u64(value: unknown, name: string): bigint {
     if (BigInt.asUintN(64, integer) === integer) return integer;
   }
   const Wrong = /bigint|number/.test(typeof value) ? RangeError : TypeError;
-  throw new Wrong(`${name} must be an integer from 0 to 2^64 - 1, from 2^53 on a bigint`);
+  throw new Wrong(`${name} must be an integer within 64 bits, from 2^53 on a bigint`);
 }
 
 /** Bytes; by their tag and not by `instanceof`, which another realm's Uint8Array is not. */
@@ -24,7 +26,7 @@ export const list = <T>(value: readonly T[], name: string): readonly T[] =>
 
 /** A note or a receipt: its bytes, or the text that was received. */
 export const encoded = (value: unknown, name: string): Uint8Array =>
-  typeof value === "string" ? new TextEncoder().encode(value) : bytes(value, name);
+  typeof value === "string" ? utf8(value) : bytes(value, name);
 
 function typed<T>(is: boolean, value: unknown, name: string, what: string): T {
   if (is) return value as T;

@@ -10,6 +10,8 @@ export interface Trust {
   origin?: string | undefined;
 }
 
+const NOT_OPENED = "not a Checkpoint that was opened";
+
 // Known to this file only, so that nobody else makes a Checkpoint.
 const key = {};
 
@@ -21,7 +23,7 @@ export class Checkpoint {
   readonly #note: Uint8Array;
 
   private constructor(given: object, note: Uint8Array, [origin, size, root]: Head) {
-    if (given !== key) throw new TypeError("a Checkpoint is made by openCheckpoint only");
+    if (given !== key) throw new TypeError(NOT_OPENED);
     this.origin = origin;
     this.size = size;
     this.#root = root;
@@ -44,7 +46,7 @@ export class Checkpoint {
     if (typeof checkpoint === "object" && checkpoint && #root in checkpoint) {
       return { size: checkpoint.size, root: checkpoint.#root.slice() };
     }
-    throw new TypeError("not a Checkpoint, which openCheckpoint and LogClient make");
+    throw new TypeError(NOT_OPENED);
   }
 }
 

@@ -1,6 +1,7 @@
 // The one instance of the wasm verifier: made at the first call, and made anew once it has grown large or has crashed.
 
 import { wasmModule } from "wasm-source";
+import { taken } from "./answer.js";
 import { type Kind, TamperingError, UncheckedError, UnreadableError } from "./errors.js";
 import { joined } from "./joined.js";
 import { call, initSync } from "./wasm/verifier.js";
@@ -11,20 +12,27 @@ const MEMORY_TO_KEEP = 48 << 20;
 let compiled: WebAssembly.Module | undefined;
 let memory: WebAssembly.Memory | undefined;
 
+/** What the verifier takes, in its order. */
+export type Argument = bigint | Uint8Array;
+
 /** What the operation of that number answers; what it throws is one of our errors. */
-export function perform<Answer>(operation: number, numbers: bigint[], pieces: Uint8Array[]): Answer {
+export function perform<Answer>(operation: number, ...given: Argument[]): Answer {
   memory ??= instantiate();
+  taken();
+  let holds;
   try {
-    const lengths = Uint32Array.from(pieces, ({ length }) => length);
-    return call(operation, new BigUint64Array(numbers), joined(pieces), lengths) as Answer;
-  } catch (thrown) {
-    if (Array.isArray(thrown)) throw errorOf(thrown as Thrown);
+    const pieces = given.filter((one) => typeof one !== "bigint");
+    const numbers = BigUint64Array.from(given, (one) => (typeof one === "bigint" ? one : BigInt(one.length)));
+    holds = call(operation, numbers.length, joined([new Uint8Array(numbers.buffer), ...pieces]));
+  } catch (cause) {
     // A trap leaves the instance's memory as it was in the middle of a call: nothing may be computed with it again.
     memory = undefined;
-    throw new UncheckedError("verifier_crashed", "the verifier crashed, so nothing was checked", { cause: thrown });
-  } finally {
-    if (memory && memory.buffer.byteLength > MEMORY_TO_KEEP) memory = undefined;
+    throw new UncheckedError("verifier_crashed", "nothing was checked", { cause });
   }
+  if (memory.buffer.byteLength > MEMORY_TO_KEEP) memory = undefined;
+  const answer = taken();
+  if (!holds) throw errorOf(answer as Refusal);
+  return answer as Answer;
 }
 
 function instantiate(): WebAssembly.Memory {
@@ -39,16 +47,14 @@ function instantiate(): WebAssembly.Memory {
 
 /** A browser's refusal to compile, with the remedy. */
 export function unavailable(cause: unknown): UncheckedError {
-  const remedy = "a Content-Security-Policy must have 'wasm-unsafe-eval' in script-src";
-  return new UncheckedError("wasm_unavailable", `the verifier cannot be started; ${remedy} (${cause})`, { cause });
+  return new UncheckedError("wasm_unavailable", `a Content-Security-Policy must allow 'wasm-unsafe-eval' (${cause})`, { cause });
 }
 
-/** `place` is the item of `verifyInclusions`, or the line of a policy, that is at fault. */
-type Thrown = [kind: Kind, code: string, place?: number];
+/** `place` is the item of `verifyInclusions`, or the line of a policy from 1 on, that is at fault. */
+type Refusal = [kind: Kind, code: string, place?: bigint];
 
-function errorOf([kind, code, place]: Thrown): Error {
+function errorOf([kind, code, place]: Refusal): Error {
   const Class = { parse: UnreadableError, verify: TamperingError, unchecked: UncheckedError }[kind];
   const words = code.replaceAll("_", " ");
-  if (place === undefined) return new Class(code, words);
-  return new Class(code, `${words}: ${kind === "parse" ? "line" : "item"} ${place}`, kind === "parse" ? {} : { position: place });
+  return place === undefined ? new Class(code, words) : new Class(code, `${words}: ${place}`, { position: Number(place) });
 }

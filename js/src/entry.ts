@@ -1,6 +1,7 @@
 // An entry that was proven, as the log's writer sent it.
 
 import type { Checkpoint } from "./checkpoint.js";
+import { textOf } from "./text.js";
 
 export class Entry {
   readonly index: bigint;
@@ -25,6 +26,3 @@ export class Entry {
     return JSON.parse(this.text());
   }
 }
-
-/** UTF-8 with nothing replaced and nothing left out. */
-export const textOf = (bytes: Uint8Array): string => new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);

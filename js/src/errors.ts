@@ -17,7 +17,7 @@ export interface Details {
 export class VerificationError extends Error {
   declare readonly kind: Kind;
   declare readonly code: string;
-  /** Of `verifyInclusions`: which of the items it is, from 0 on. */
+  /** Of `verifyInclusions`: which of the items it is, from 0 on. Of a policy: its line, from 1 on. */
   declare readonly position?: number;
 
   constructor(name: string, kind: Kind, code: string, message: string, details?: Details) {

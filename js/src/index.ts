@@ -7,6 +7,7 @@ export { type Evidence, type HeadStore, MemoryHeadStore } from "./heads.js";
 export { IndexedDbHeadStore } from "./heads-indexeddb.js";
 export { LogClient, type LogClientOptions, type Receipt, type Waiting } from "./log-client.js";
 export {
+  consistencyPaths,
   entriesPaths,
   type Inclusion,
   type Proof,

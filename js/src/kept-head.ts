@@ -6,7 +6,7 @@ import { type Checkpoint, opened, treeOf } from "./checkpoint.js";
 import { within } from "./deadline.js";
 import { TamperingError, UncheckedError, VerificationError } from "./errors.js";
 import type { Evidence, HeadStore } from "./heads.js";
-import { pathsOf, proveConsistencyFromTiles } from "./verifier.js";
+import { pathsOf, proveConsistency } from "./verifier.js";
 
 // Each failure to replace it means that another tab did; so many in a row mean that the store is broken.
 const MOST_TRIES = 20;
@@ -52,21 +52,20 @@ export class KeptHead {
       if (await this.#asked((heads) => heads.replace(this.#origin, expected, shown.note), signal)) return true;
       note = await this.get(signal);
     }
-    throw this.#unavailable("it replaces nothing");
+    throw this.#unavailable("not replaced");
   }
 
   async #compare(kept: Checkpoint, shown: Checkpoint, signal?: AbortSignal): Promise<void> {
     const [older, newer] = shown.size < kept.size ? [shown, kept] : [kept, shown];
     const paths = pathsOf(newer.size, [2n, older.size]);
-    const answers = await this.#answers.all(paths, signal);
+    const prove = (answers: Uint8Array[]) => void proveConsistency(treeOf(older), treeOf(newer), answers);
     try {
-      proveConsistencyFromTiles(treeOf(older), treeOf(newer), answers);
+      await this.#answers.proven(paths, prove, signal);
     } catch (error) {
       // Any other failure only says that an answer was wrong, and proves nothing about the two heads.
       if (error instanceof VerificationError && error.code === "history_rewritten") {
         throw await this.#rewritten({ kept: kept.note, shown: shown.note }, error.message);
       }
-      this.#answers.doubt(paths);
       throw error;
     }
   }
@@ -80,10 +79,10 @@ export class KeptHead {
   /** Opens what was verified when it was kept: the witnesses may have changed since, the log's key may not. */
   #open(note: Uint8Array): Checkpoint {
     try {
-      return opened(bytes(note, "a kept head"), this.#policy, this.#origin, false);
+      return opened(bytes(note, "head"), this.#policy, this.#origin, false);
     } catch (cause) {
       if (cause instanceof UncheckedError && /^(wasm|verifier)_/.test(cause.code)) throw cause;
-      throw this.#unavailable(`this policy does not open it (${cause})`, cause);
+      throw this.#unavailable(`under this policy: ${cause}`, cause);
     }
   }
 
@@ -97,6 +96,6 @@ export class KeptHead {
   }
 
   #unavailable(why: string, cause?: unknown): UncheckedError {
-    return new UncheckedError("heads_unavailable", `the head kept of ${this.#origin} cannot be used: ${why}`, { cause });
+    return new UncheckedError("heads_unavailable", `the head kept of ${this.#origin}: ${why}`, { cause });
   }
 }

@@ -4,7 +4,7 @@ import { Answers } from "./answers.js";
 import { u64 } from "./arguments.js";
 import { type Checkpoint, opened, treeOf, trusted } from "./checkpoint.js";
 import { within } from "./deadline.js";
-import { Entry, textOf } from "./entry.js";
+import { Entry } from "./entry.js";
 import { TamperingError, UncheckedError } from "./errors.js";
 import { type Evidence, type HeadStore, MemoryHeadStore } from "./heads.js";
 import { IndexedDbHeadStore } from "./heads-indexeddb.js";
@@ -12,6 +12,7 @@ import { KeptHead } from "./kept-head.js";
 import { verifyReceipt } from "./proofs.js";
 import { MOST_BYTES, Remote } from "./remote.js";
 import { runOf } from "./run.js";
+import { textOf } from "./text.js";
 import { openEntries, pathsOf, policyOrigins } from "./verifier.js";
 
 export interface LogClientOptions {
@@ -70,7 +71,7 @@ export class LogClient {
     const note = await this.#remote.get("checkpoint", MOST_BYTES.note, "no-cache", signal);
     const shown = opened(note, this.#policy, this.#origin, true);
     if (!(await kept.accept(shown, before, signal))) {
-      throw new UncheckedError("older_checkpoint", `the log shows a head of ${shown.size} entries, and has shown a newer one`);
+      throw new UncheckedError("older_checkpoint", `the log has shown more than ${shown.size} entries before`);
     }
     if (!this.#newest || shown.size > this.#newest.size) this.#newest = shown;
     return shown;
@@ -111,7 +112,7 @@ export class LogClient {
     );
     const proven = await verifyReceipt(bytes, entry, { policy: this.#policy, origin: this.#origin });
     if (proven.index !== at) {
-      throw new TamperingError("index_mismatch", `asked for the receipt of entry ${at}, the log sent that of ${proven.index}`);
+      throw new TamperingError("index_mismatch", `the receipt is of entry ${proven.index}, not ${at}`);
     }
     // An older checkpoint proves the entry as well as a newer one; what matters is that they are of one history.
     await kept.accept(proven.checkpoint, before, signal);
@@ -133,22 +134,16 @@ export class LogClient {
 
   async #read(head: Checkpoint, first: bigint, end: bigint, signal?: AbortSignal, again = true): Promise<Entry[]> {
     const paths = pathsOf(head.size, [0n, first, end]);
-    let answers;
+    const prove = (answers: Uint8Array[]) => openEntries(treeOf(head), first, end, answers);
     try {
-      answers = await this.#answers.all(paths, signal);
+      const entries = await this.#answers.proven(paths, prove, signal);
+      return entries.map((bytes, at) => new Entry(first + BigInt(at), bytes, head));
     } catch (error) {
       // A log may take away a partial tile once the full one is there (tlog-tiles); a newer head does not ask for it.
       if (!(again && error instanceof UncheckedError && error.status === 404)) throw error;
       const newer = await this.checkpoint({ signal });
       if (newer.size <= head.size) throw error;
       return this.#read(newer, first, end, signal, false);
-    }
-    try {
-      const entries = openEntries(treeOf(head), first, end, answers);
-      return entries.map((bytes, at) => new Entry(first + BigInt(at), bytes, head));
-    } catch (error) {
-      this.#answers.doubt(paths);
-      throw error;
     }
   }
 
@@ -157,7 +152,7 @@ export class LogClient {
     if (this.#origin === undefined) {
       const [origin, ...others] = policyOrigins(this.#policy);
       if (origin === undefined || others.length) {
-        throw new TypeError("the policy names several logs, or none: say which with `origin`");
+        throw new TypeError("the policy names not one log: set `origin`");
       }
       this.#origin = origin;
     }
@@ -168,9 +163,9 @@ export class LogClient {
 function count(value: number, name: string): number {
   // What a timer can hold: beyond it, a timer fires at once.
   if (Number.isInteger(value) && value >= 0 && value < 2 ** 31) return value;
-  throw new RangeError(`${name} must be an integer from 0 to 2^31 - 1`);
+  throw new RangeError(`${name} must be an integer within 31 bits`);
 }
 
 function notCovered(size: bigint, head: Checkpoint): UncheckedError {
-  return new UncheckedError("not_covered_yet", `the log's newest checkpoint covers ${head.size} entries, not ${size}`);
+  return new UncheckedError("not_covered_yet", `the newest checkpoint covers ${head.size} entries, not ${size}`);
 }

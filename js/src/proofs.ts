@@ -25,41 +25,32 @@ export async function verifyInclusion(checkpoint: Checkpoint, { index, entry, pr
 export async function verifyInclusions(checkpoint: Checkpoint, inclusions: readonly Inclusion[]): Promise<void> {
   const tree = treeOf(checkpoint);
   const items = list(inclusions, "inclusions").map(({ index, entry, proof }, position) => {
-    return { index: u64(index, "index"), pieces: [bytes(entry, "entry"), hashes(proof)], position };
+    return { index: u64(index, "index"), entry: bytes(entry, "entry"), proof: hashes(proof), position };
   });
   // Neighbours share the most where they stand beside each other.
   items.sort((one, other) => (one.index < other.index ? -1 : one.index > other.index ? 1 : 0));
   try {
-    verifier.proveInclusions(tree, items.map(({ index }) => index), items.flatMap(({ pieces }) => pieces));
+    verifier.proveInclusions(tree, items.flatMap(({ index, entry, proof }) => [entry, index, proof]));
   } catch (error) {
     const wrong = error instanceof TamperingError ? items[error.position ?? -1] : undefined;
-    throw wrong ? new TamperingError((error as TamperingError).code, `item ${wrong.position} is not proven`, { position: wrong.position }) : error;
+    throw wrong ? new TamperingError((error as TamperingError).code, `not proven: ${wrong.position}`, { position: wrong.position }) : error;
   }
 }
 
-/** A run of entries: those from `from` up to, but not with, `to`; at most 65,535 bundles' worth of 256 at once. */
+/** A run of entries: those from `from` up to, but not with, `to`; in at most 65,536 bundles of 256. */
 export interface Run {
   from: number | bigint;
   to: number | bigint;
 }
 
-// The verifier plans 65,536 bundles at most and leaves out what follows: a longer run would be proven in part.
-const MOST_ENTRIES = 65_535n * 256n;
-
 /** What to fetch below the log's prefix for `verifyEntries`. */
-export async function entriesPaths(checkpoint: Checkpoint, run: Run): Promise<string[]> {
-  return verifier.pathsOf(treeOf(checkpoint).size, [0n, ...boundsOf(run)]);
+export async function entriesPaths(checkpoint: Checkpoint, { from, to }: Run): Promise<string[]> {
+  return verifier.pathsOf(treeOf(checkpoint).size, [0n, u64(from, "from"), u64(to, "to")]);
 }
 
 /** The entries of the run, proven as a whole by the answers to `entriesPaths`, in their order. */
-export async function verifyEntries(checkpoint: Checkpoint, run: Run, answers: readonly Uint8Array[]): Promise<Uint8Array[]> {
-  return verifier.openEntries(treeOf(checkpoint), ...boundsOf(run), pieces(answers));
-}
-
-function boundsOf(run: Run): [first: bigint, end: bigint] {
-  const [first, end] = [u64(run.from, "from"), u64(run.to, "to")];
-  if (end - first > MOST_ENTRIES) throw new RangeError(`a run has at most ${MOST_ENTRIES} entries`);
-  return [first, end];
+export async function verifyEntries(checkpoint: Checkpoint, { from, to }: Run, answers: readonly Uint8Array[]): Promise<Uint8Array[]> {
+  return verifier.openEntries(treeOf(checkpoint), u64(from, "from"), u64(to, "to"), pieces(answers));
 }
 
 /** A tile, or the first `width` hashes of it. */
@@ -81,15 +72,20 @@ export async function verifyTile(checkpoint: Checkpoint, tile: Tile, answers: re
 
 const readOf = ({ level, index, width = 256 }: Tile): verifier.Read => [1n, u64(level, "level"), u64(index, "index"), u64(width, "width")];
 
-const pieces = (answers: readonly Uint8Array[]) => list(answers, "answers").map((answer) => bytes(answer, "an answer"));
+const pieces = (answers: readonly Uint8Array[]) => list(answers, "answers").map((answer) => bytes(answer, "answer"));
+
+/** What to fetch below the log's prefix for `verifyConsistency`. */
+export async function consistencyPaths(older: Checkpoint, newer: Checkpoint): Promise<string[]> {
+  return verifier.pathsOf(treeOf(newer).size, [2n, treeOf(older).size]);
+}
 
 /** Resolves if the newer tree begins with the older one: nothing was changed, and nothing taken out. */
-export async function verifyConsistency(older: Checkpoint, newer: Checkpoint, proof: Proof): Promise<void> {
+export async function verifyConsistency(older: Checkpoint, newer: Checkpoint, answers: readonly Uint8Array[]): Promise<void> {
   const trees = [treeOf(older), treeOf(newer)] as const;
   if (older.origin !== newer.origin) {
-    throw new TamperingError("origin_mismatch", `${older.origin} and ${newer.origin} are two logs`);
+    throw new TamperingError("origin_mismatch", `${older.origin}, ${newer.origin}`);
   }
-  verifier.proveConsistency(...trees, hashes(proof));
+  verifier.proveConsistency(...trees, pieces(answers));
 }
 
 /** Verifies a receipt with nothing but the policy: needs no network. */
@@ -105,5 +101,5 @@ export async function verifyReceipt(
 
 function hashes(proof: Proof): Uint8Array {
   if (!Array.isArray(proof)) return bytes(proof, "proof");
-  return verifier.parseProof(proof.map((hash) => text(hash, "a proof's hash")));
+  return verifier.parseProof(proof.map((hash) => text(hash, "hash")));
 }

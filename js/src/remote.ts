@@ -36,7 +36,7 @@ export class Remote {
         return await body(await fetch(url, { cache, signal }), most, signal);
       } catch (cause) {
         if (cause instanceof VerificationError) throw cause;
-        throw new UncheckedError("unreachable", `${url.pathname} cannot be fetched (${cause})`, { cause });
+        throw new UncheckedError("unreachable", `${url.pathname}: ${cause}`, { cause });
       }
     });
   }
@@ -49,12 +49,12 @@ async function body(response: Response, most: number, signal: AbortSignal): Prom
   try {
     signal.throwIfAborted();
     const { status } = response;
-    if (status !== 200) throw new UncheckedError("unreachable", `the log answered with the status ${status}`, { status });
+    if (status !== 200) throw new UncheckedError("unreachable", `status ${status}`, { status });
     const parts: Uint8Array[] = [];
     let length = 0;
     for (let part; (part = (await reader?.read())?.value); parts.push(part)) {
       length += part.length;
-      if (length > most) throw new UncheckedError("answer_too_large", `the log's answer has more than ${most} bytes`);
+      if (length > most) throw new UncheckedError("answer_too_large", `more than ${most} bytes`);
     }
     return joined(parts);
   } finally {

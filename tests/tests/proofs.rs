@@ -2,7 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a proof that cannot be made fails the test")]
 
-
 use attestlog_core::{
     ConsistencyProof, FullTile, Hash, InclusionProof, LeafIndex, NodeId, RightEdge, TileId, TreeHead,
     TreeSize, VerifyError, node_hash, peaks, perfect_root, root_of_peaks,

@@ -5,20 +5,20 @@ use attestlog_core::{Hash, ParseError, TreeHead, TreeSize, VerifyError};
 /// The arguments that have not been taken yet. Those that are missing are 0 and empty.
 #[derive(Debug)]
 pub(crate) struct Arguments<'a> {
-    numbers: &'a [u64],
+    numbers: &'a [[u8; 8]],
     bytes: &'a [u8],
-    lengths: &'a [u32],
 }
 
 impl<'a> Arguments<'a> {
-    pub(crate) const fn new(numbers: &'a [u64], bytes: &'a [u8], lengths: &'a [u32]) -> Self {
-        Self { numbers, bytes, lengths }
+    pub(crate) fn new(numbers: usize, bytes: &'a [u8]) -> Self {
+        let (numbers, bytes) = bytes.split_at_checked(8 * numbers).unwrap_or_default();
+        Self { numbers: numbers.as_chunks().0, bytes }
     }
 
     pub(crate) fn number(&mut self) -> u64 {
-        let (&first, rest) = self.numbers.split_first().unwrap_or((&0, &[]));
+        let (first, rest) = self.numbers.split_first().unwrap_or((&[0; 8], &[]));
         self.numbers = rest;
-        first
+        u64::from_le_bytes(*first)
     }
 
     /// A number that an operation counts by.
@@ -26,23 +26,22 @@ impl<'a> Arguments<'a> {
         T::try_from(self.number()).map_err(|_| VerifyError::IndexBeyondTree)
     }
 
-    pub(crate) fn has_pieces(&self) -> bool {
-        !self.lengths.is_empty()
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.numbers.is_empty()
     }
 
     /// The next piece of bytes.
     pub(crate) fn piece(&mut self) -> &'a [u8] {
-        let (&length, lengths) = self.lengths.split_first().unwrap_or((&0, &[]));
-        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let length = usize::try_from(self.number()).unwrap_or(usize::MAX);
         let (piece, bytes) = self.bytes.split_at_checked(length).unwrap_or_default();
-        (self.bytes, self.lengths) = (bytes, lengths);
+        self.bytes = bytes;
         piece
     }
 
-    /// All pieces that are left.
+    /// All that is left, which is pieces.
     pub(crate) fn pieces(&mut self) -> Vec<&'a [u8]> {
         let mut pieces = Vec::new();
-        while self.has_pieces() {
+        while !self.is_empty() {
             pieces.push(self.piece());
         }
         pieces
@@ -50,8 +49,9 @@ impl<'a> Arguments<'a> {
 
     /// A size and a root.
     pub(crate) fn head(&mut self) -> Result<TreeHead, ParseError> {
+        let size = TreeSize(self.number());
         let root = Hash::from_slice(self.piece()).ok_or(ParseError::Tile)?;
-        Ok(TreeHead { size: TreeSize(self.number()), root })
+        Ok(TreeHead { size, root })
     }
 
     /// Hashes, one after the other.

@@ -1,13 +1,15 @@
 //! The parsers one by one, for the vectors of `tests/vectors` that no operation of the package reads as they are.
 
-use attestlog_core::{Policy, SignedNote, VerifierKey, base64, decimal};
+use attestlog_core::{
+    ConsistencyProof, Hash, Policy, SignedNote, TreeHead, TreeSize, VerifierKey, base64, decimal,
+};
 
+use crate::answer::{Refusal, put_bytes};
 use crate::arguments::Arguments;
-use crate::plain::{Array, array, bytes};
-use crate::refusal::Refusal;
 
-/// What the reader of a format writes back of what it has read; of a note, if all the keys have signed it.
-pub(crate) fn check(operation: u8, given: &mut Arguments<'_>) -> Result<Array, Refusal> {
+/// Puts what the reader of a format writes back of what it has read; of a note, if all the keys have signed it. Of a
+/// consistency proof, whether it holds: old root, old size, new size, new root, hashes, all hashes in base64.
+pub(crate) fn check(operation: u8, given: &mut Arguments<'_>) -> Result<(), Refusal> {
     let text = given.piece();
     let read = match operation {
         100 => base64::format(&base64::parse(text)?).into_bytes(),
@@ -23,7 +25,18 @@ pub(crate) fn check(operation: u8, given: &mut Arguments<'_>) -> Result<Array, R
             note.verify(&keys)?;
             note.format().into_bytes()
         }
+        105 => {
+            let old = TreeHead { size: TreeSize(given.number()), root: Hash::parse_base64(text)? };
+            let new = TreeHead { size: TreeSize(given.number()), root: Hash::parse_base64(given.piece())? };
+            let mut proof = Vec::new();
+            for hash in given.pieces() {
+                proof.push(Hash::parse_base64(hash)?);
+            }
+            ConsistencyProof::new(proof).verify(&old, &new)?;
+            Vec::new()
+        }
         _ => Vec::new(),
     };
-    Ok(array([bytes(&read)]))
+    put_bytes(&read);
+    Ok(())
 }

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use super::{Log, NONE, Policy, Threshold, Voter, VoterKind};
 use crate::decimal;
-use crate::error::{ParseError, PolicyFault};
+use crate::error::{PolicyError, PolicyFault};
 use crate::key::{KeyType, VerifierKey};
 use crate::line::first_line;
 
@@ -15,7 +15,7 @@ use crate::line::first_line;
 const MAX_OF_EACH: usize = 256;
 
 /// The policy in `text`.
-pub(super) fn policy(text: &[u8]) -> Result<Policy, ParseError> {
+pub(super) fn policy(text: &[u8]) -> Result<Policy, PolicyError> {
     let mut reader = Reader::default();
     let (mut rest, mut line) = (text, 0_u32);
     while !rest.is_empty() {
@@ -27,9 +27,9 @@ pub(super) fn policy(text: &[u8]) -> Result<Policy, ParseError> {
             }
             None => Err(PolicyFault::NoLineEnd),
         };
-        result.map_err(|fault| ParseError::Policy { line, fault })?;
+        result.map_err(|fault| PolicyError { line, fault })?;
     }
-    let no_quorum = ParseError::Policy { line: 0, fault: PolicyFault::NoQuorum };
+    let no_quorum = PolicyError { line: 0, fault: PolicyFault::NoQuorum };
     Ok(Policy { quorum: reader.quorum.ok_or(no_quorum)?, logs: reader.logs, voters: reader.voters })
 }
 

@@ -67,8 +67,9 @@ impl Verify {
                 .map_err(|error| Failure::new(format!("--vkey {vkey}: {error} ({})", error.code())));
         }
         let Some(path) = &self.policy else { return Err(Failure::new("--policy or --vkey is missing")) };
-        Policy::parse(read(path, MAX_TEXT_BYTES)?)
-            .map_err(|error| Failure::new(format!("{}: {error} ({})", path.display(), error.code())))
+        Policy::parse(read(path, MAX_TEXT_BYTES)?).map_err(|error| {
+            Failure::new(format!("{}: {error} ({})", path.display(), ParseError::Policy.code()))
+        })
     }
 
     fn verify_receipt(&self, policy: &Policy, entry: &Path) -> Result<Verdict, Failure> {

@@ -85,7 +85,7 @@ test("any bytes come back from their text", async () => {
     const text = textOf(bytes);
     assert.match(text, /^[ -~]*$/);
     assert.doesNotMatch(text, /["\\]/);
-    const alone = code.replace(/import .*;/, `const text = ${JSON.stringify(text)};`);
+    const alone = code.replace(/import .*;/, () => `const text = ${JSON.stringify(text)};`);
     const { wasmModule } = await import(`data:text/javascript,${encodeURIComponent(alone)}`);
     assert.deepEqual([...wasmModule()], bytes);
   }

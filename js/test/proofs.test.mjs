@@ -32,6 +32,8 @@ test("nobody but the package makes a checkpoint", async () => {
     (forged) => attestlog.verifyEntries(forged, { from: 0, to: 300 }, []),
     (forged) => attestlog.tilePaths(forged, { level: 0, index: 0 }),
     (forged) => attestlog.verifyTile(forged, { level: 0, index: 0 }, [log.tile("tile/0/000")]),
+    (forged) => attestlog.consistencyPaths(forged, head),
+    (forged) => attestlog.consistencyPaths(head, forged),
     (forged) => attestlog.verifyConsistency(forged, head, []),
     (forged) => attestlog.verifyConsistency(head, forged, []),
   ];
@@ -104,6 +106,7 @@ test("bytes are a Uint8Array, and nothing that turns into one", async () => {
     await assert.rejects(attestlog.verifyEntries(head, { from: 0, to: 300 }, entry), TypeError);
     await assert.rejects(attestlog.verifyReceipt(log.receipt(3), entry, { policy }), TypeError);
     await assert.rejects(attestlog.verifyTile(head, { level: 0, index: 0 }, [entry]), TypeError);
+    await assert.rejects(attestlog.verifyConsistency(head, head, [entry]), TypeError);
   }
   for (const proof of [[1, 2], "AAAA", null, { length: 0 }]) {
     await assert.rejects(attestlog.verifyInclusion(head, { ...inclusion(3), proof }), TypeError);
@@ -189,17 +192,32 @@ test("a tile holds where it stands, whole or in part", async () => {
 });
 
 test("consistency holds from older to newer, in one log", async () => {
-  const older = await attestlog.openCheckpoint(log.checkpoint(100), { policy });
-  await attestlog.verifyConsistency(older, head, joined(log.consistency(100)));
-  const proof = log.consistency(100).map((hash) => hash.toString("base64"));
-  await attestlog.verifyConsistency(older, head, proof);
-  await rejects(attestlog.verifyConsistency(head, older, proof), attestlog.TamperingError, "tree_shrank");
-  const other = new SampleLog([], new Key("example.com/other", 9));
-  const empty = await attestlog.openCheckpoint(other.checkpoint(), { policy: other.key.vkey });
-  await rejects(attestlog.verifyConsistency(empty, head, []), attestlog.TamperingError, "origin_mismatch");
-  const rewritten = new SampleLog(numbered(100, "other "));
-  const forged = await attestlog.openCheckpoint(rewritten.checkpoint(), { policy });
-  await assert.rejects(attestlog.verifyConsistency(forged, head, proof), attestlog.TamperingError);
+  const { TamperingError, UnreadableError } = attestlog;
+  const opened = (of, size) => attestlog.openCheckpoint(of.checkpoint(size), { policy: of.key.vkey });
+  for (const [old, size] of [[0, 300], [1, 300], [100, 300], [256, 300], [299, 300], [300, 300], [0, 0], [255, 256]]) {
+    const [older, newer] = [await opened(log, old), await opened(log, size)];
+    const paths = await attestlog.consistencyPaths(older, newer);
+    await attestlog.verifyConsistency(older, newer, paths.map((path) => log.answer(path, size)));
+  }
+  const older = await opened(log, 100);
+  const paths = await attestlog.consistencyPaths(older, head);
+  assert.deepEqual(paths, ["tile/0/000", "tile/0/001.p/44"]);
+  const given = answers(paths);
+  const changed = Buffer.from(given[0]);
+  changed[0] ^= 1;
+  await rejects(attestlog.verifyConsistency(older, head, [changed, given[1]]), TamperingError, "root_mismatch");
+  for (const wrong of [[], [given[0]], [...given, given[1]], [given[0].subarray(1), given[1]]]) {
+    await rejects(attestlog.verifyConsistency(older, head, wrong), UnreadableError, "malformed_tile");
+  }
+  await rejects(attestlog.consistencyPaths(head, older), TamperingError, "tree_shrank");
+  await rejects(attestlog.verifyConsistency(head, older, given), TamperingError, "tree_shrank");
+  const forged = await opened(new SampleLog(numbered(100, "other ")), 100);
+  await rejects(attestlog.verifyConsistency(forged, head, given), TamperingError, "history_rewritten");
+  const same = await opened(new SampleLog(numbered(300, "other ")), 300);
+  assert.deepEqual(await attestlog.consistencyPaths(same, head), []);
+  await rejects(attestlog.verifyConsistency(same, head, []), TamperingError, "history_rewritten");
+  const empty = await opened(new SampleLog([], new Key("example.com/other", 9)), 0);
+  await rejects(attestlog.verifyConsistency(empty, head, []), TamperingError, "origin_mismatch");
 });
 
 test("a receipt proves its entry, with its index and its checkpoint", async () => {

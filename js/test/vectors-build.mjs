@@ -3,6 +3,7 @@
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
+import { renewable } from "../scripts/wasm-glue.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const folder = fileURLToPath(new URL("../../target/wasm/vectors/", import.meta.url));
@@ -15,7 +16,9 @@ const contents = `
 
 const glue = {
   name: "the glue that goes with this wasm",
-  setup: ({ onResolve }) => onResolve({ filter: /^\.\/wasm\/verifier\.js$/ }, () => ({ path: `${folder}verifier.js` })),
+  setup({ onLoad }) {
+    onLoad({ filter: /\/src\/wasm\/verifier\.js$/ }, async () => ({ contents: renewable(await readFile(`${folder}verifier.js`, "utf8")) }));
+  },
 };
 
 /** An ES module with `verifier`, `perform` and `init`, and the wasm that `init` has to be given. */

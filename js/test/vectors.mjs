@@ -21,16 +21,14 @@ function unhex(hex) {
   return Uint8Array.from(hex.match(/../g) ?? [], (pair) => parseInt(pair, 16));
 }
 
-const IS_HEX_HASH = /^[0-9a-f]{64}$/;
-
 /** What runs the vectors of each file, all of a file's with one; it throws what the vector is refused with. */
 const CHECKS = {
   base64: ({ text }, { readBack }) => readBack(100, bytes(text)),
   decimal: ({ text }, { readBack }) => readBack(101, bytes(text)),
   vkey: ({ vkey }, { readBack }) => readBack(102, bytes(vkey)),
-  note: ({ note, keys }, { readBack }) => readBack(104, bytes(note), keys.map(utf8)),
+  note: ({ note, keys }, { readBack }) => readBack(104, bytes(note), ...keys.map(utf8)),
   async policy({ policy, checkpoint }, { perform, readBack, attestlog }) {
-    const [written] = perform(103, [], [bytes(policy)]);
+    const [written] = perform(103, bytes(policy));
     readBack(103, written);
     if (checkpoint !== undefined) await attestlog.openCheckpoint(bytes(checkpoint), { policy: text(policy) });
   },
@@ -42,8 +40,9 @@ const CHECKS = {
   receipt: ({ receipt, entry, policy }, { attestlog }) => attestlog.verifyReceipt(bytes(receipt), bytes(entry), { policy: text(policy) }),
   inclusion: ({ size, root, index, entry, proof }, { verifier, hash, hashes }) =>
     verifier.proveInclusion({ size: integer(size), root: hash(root) }, integer(index), bytes(entry), hashes(proof)),
-  consistency: ({ old_size, old_root, new_size, new_root, proof }, { verifier, hash, hashes }) =>
-    verifier.proveConsistency({ size: integer(old_size), root: hash(old_root) }, { size: integer(new_size), root: hash(new_root) }, hashes(proof)),
+  // The package proves consistency from tiles; the proof's own hashes are for RFC 6962's.
+  consistency: ({ old_size, old_root, new_size, new_root, proof }, { perform }) =>
+    perform(105, bytes(old_root), integer(old_size), integer(new_size), bytes(new_root), ...proof.map(bytes)),
   tile({ size, root, level, index, width, answers }, { verifier, hash }) {
     const read = [1n, integer(level), integer(index), integer(width)];
     const given = answers.map((answer) => unhex(answer.hex ?? answer));
@@ -75,17 +74,15 @@ export async function runVectors(name, vectors, attestlog, build) {
 }
 
 function toolsOf({ perform, verifier }) {
-  const hash = (value) => (typeof value !== "string" ? unhex(value.hex) : IS_HEX_HASH.test(value) ? unhex(value) : verifier.parseProof([value]));
+  // In base64, as in notes and proofs.
+  const hashes = (texts) => verifier.parseProof(texts);
   return {
-    hash,
-    hashes(proof) {
-      const parts = proof.map(hash);
-      return Uint8Array.from(parts.flatMap((part) => [...part]));
-    },
+    hashes,
+    hash: (text) => hashes([text]),
     /** That what is read is written back as it was. */
-    readBack(operation, read, further = []) {
-      const [written] = perform(operation, [], [read, ...further]);
-      if (!same(written, read)) throw new Error("written back as something else");
+    readBack(operation, ...read) {
+      const [written] = perform(operation, ...read);
+      if (!same(written, read[0])) throw new Error("written back as something else");
     },
   };
 }

@@ -20,7 +20,14 @@ const check = `
 const given = ${JSON.stringify(given)};
 const bytes = (text) => new TextEncoder().encode(text);
 
-/** What becomes of calls that fit into the memory and of calls that do not, in this order. */
+const { Instance } = WebAssembly;
+let made = 0;
+WebAssembly.Instance = function (...given) {
+  made++;
+  return new Instance(...given);
+};
+
+/** What becomes of calls that fit into the memory and of calls that do not, in this order; and which instance was asked. */
 export async function verdicts({ openCheckpoint, verifyReceipt, verifyInclusion, verifyEntries, VerificationError }) {
   const { note, policy, receipt, entry } = given;
   const large = new Uint8Array(16 << 20);
@@ -37,14 +44,24 @@ export async function verdicts({ openCheckpoint, verifyReceipt, verifyInclusion,
   ];
   const found = [];
   for (const call of calls) {
-    found.push(await call().then(() => "ok", (error) => error instanceof VerificationError
-      ? [error.name, error.code, error.cause?.name].filter(Boolean).join(" ") : String(error)));
+    const verdict = await call().then(() => "ok", (error) => error instanceof VerificationError
+      ? [error.name, error.code, error.cause?.name].filter(Boolean).join(" ") : String(error));
+    found.push([made, verdict]);
   }
   return found;
 }
 `;
 const crashed = "UncheckedError verifier_crashed RuntimeError";
-const EXPECTED = ["ok", crashed, "ok", "TamperingError root_mismatch", crashed, crashed, crashed, "ok"];
+const EXPECTED = [
+  [1, "ok"],
+  [1, crashed],
+  [2, "ok"],
+  [2, "TamperingError root_mismatch"],
+  [2, crashed],
+  [3, crashed],
+  [4, crashed],
+  [5, "ok"],
+];
 
 const print = "verdicts(attestlog).then((found) => console.log(JSON.stringify(found)));";
 

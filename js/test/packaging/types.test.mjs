@@ -12,7 +12,7 @@ const modules = fileURLToPath(new URL("../../node_modules/", import.meta.url));
 const browserCode = `
 import {
   Checkpoint, Entry, IndexedDbHeadStore, LogClient, MemoryHeadStore, TamperingError, UncheckedError, UnreadableError,
-  VerificationError, entriesPaths, openCheckpoint, tilePaths, verifyConsistency, verifyEntries, verifyInclusion,
+  VerificationError, consistencyPaths, entriesPaths, openCheckpoint, tilePaths, verifyConsistency, verifyEntries, verifyInclusion,
   verifyInclusions, verifyReceipt, verifyTile,
   type Evidence, type HeadStore, type Inclusion, type Kind, type LogClientOptions, type Proof, type Receipt, type Run,
   type Tile, type Trust, type Waiting,
@@ -37,11 +37,12 @@ export async function all(bytes: Uint8Array, source: WasmSource, waiting: Waitin
   const inclusion: Inclusion = { index, entry: bytes, proof };
   await verifyInclusion(checkpoint, inclusion);
   await verifyInclusions(checkpoint, [inclusion]);
-  await verifyConsistency(checkpoint, await openCheckpoint("note", trust), bytes);
+  const newer = await openCheckpoint("note", trust);
+  await verifyConsistency(checkpoint, newer, [bytes]);
   const run: Run = { from: 0, to: head.size };
   const entries: Uint8Array[] = await verifyEntries(head, run, [bytes]);
   const tile: Tile = { level: 0, index: 0n, width: 7 };
-  const paths: string[] = [...(await entriesPaths(head, run)), ...(await tilePaths(head, tile))];
+  const paths: string[] = [...(await entriesPaths(head, run)), ...(await tilePaths(head, tile)), ...(await consistencyPaths(head, newer))];
   await verifyTile(head, tile, entries);
   const evidence: Evidence[] = await log.evidence();
   return [...sizes, BigInt(paths.length + evidence.length)];

@@ -54,9 +54,12 @@ impl Tree {
 }
 
 fn verify(batch: &[Owned], head: &TreeHead) -> Result<(), NotIncluded> {
+    let proofs: Vec<Vec<[u8; 32]>> =
+        batch.iter().map(|owned| owned.proof.iter().map(|hash| hash.0).collect()).collect();
     let inclusions: Vec<Inclusion<'_>> = batch
         .iter()
-        .map(|Owned { index, leaf, proof }| Inclusion { index: LeafIndex(*index), leaf: *leaf, proof })
+        .zip(&proofs)
+        .map(|(owned, proof)| Inclusion { index: LeafIndex(owned.index), leaf: owned.leaf, proof })
         .collect();
     verify_inclusions(&inclusions, head)
 }

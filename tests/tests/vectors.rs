@@ -210,6 +210,7 @@ fn inclusion_proofs_lead_to_their_root_alone_and_together() {
         let (leaf, proof) = (Hash::leaf(&vector.bytes("entry")), vector.proof()?);
         let alone = InclusionProof::new(proof.clone()).root(&leaf, index, head.size);
         let alone = alone.and_then(|root| is_root(root, &head));
+        let proof: Vec<[u8; 32]> = proof.iter().map(|hash| hash.0).collect();
         let together = verify_inclusions(&[Inclusion { index, leaf, proof: &proof }; 3], &head);
         assert_eq!(together.map_err(|refused| refused.error), alone, "{}", vector.name);
         Ok(alone?)

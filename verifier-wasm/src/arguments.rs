@@ -54,13 +54,14 @@ impl<'a> Arguments<'a> {
         Ok(TreeHead { size, root })
     }
 
+    /// The bytes of hashes, one after the other.
+    pub(crate) fn chunks(&mut self) -> Result<&'a [[u8; Hash::LEN]], VerifyError> {
+        let (hashes, rest) = self.piece().as_chunks();
+        if rest.is_empty() { Ok(hashes) } else { Err(VerifyError::ProofLength) }
+    }
+
     /// Hashes, one after the other.
     pub(crate) fn hashes(&mut self) -> Result<Vec<Hash>, VerifyError> {
-        let (hashes, rest) = self.piece().as_chunks();
-        if rest.is_empty() {
-            Ok(hashes.iter().copied().map(Hash).collect())
-        } else {
-            Err(VerifyError::ProofLength)
-        }
+        Ok(self.chunks()?.iter().copied().map(Hash).collect())
     }
 }

@@ -73,12 +73,11 @@ fn inclusions(given: &mut Arguments<'_>) -> Result<(), Refusal> {
     let (mut entries, mut proofs) = (Vec::new(), Vec::new());
     while !given.is_empty() {
         entries.push(given.piece());
-        proofs.push((LeafIndex(given.number()), given.hashes()?));
+        proofs.push((LeafIndex(given.number()), given.chunks()?));
     }
     let leaves = Hash::leaves(entries);
     let claims = leaves.into_iter().zip(&proofs);
-    let claims: Vec<_> =
-        claims.map(|(leaf, (index, proof))| Inclusion { index: *index, leaf, proof }).collect();
+    let claims: Vec<_> = claims.map(|(leaf, &(index, proof))| Inclusion { index, leaf, proof }).collect();
     verify_inclusions(&claims, &head)?;
     Ok(())
 }

@@ -40,8 +40,7 @@ const targets = [
   { what: "checkpoint", at: /^checkpoint$/, call: ["checkpoint"], most: 2 * MEGABYTE, garbage: unreadable("malformed_note") },
   { what: "tile of a comparison", at: /^tile\/0\/001$/, kept: 300, call: ["checkpoint"], most: 10_000, garbage: unreadable("malformed_tile"), compressed: unchecked("answer_too_large") },
   { what: "tile around an entry", at: /^tile\/1\/000/, call: ["entry", 999], most: 10_000, garbage: unreadable("malformed_tile") },
-  { what: "entry bundle", at: /^tile\/entries\/001$/, call: ["entry", 400], most: 20 * MEGABYTE, garbage: unreadable("malformed_entry_bundle") },
-  { what: "entry bundle of a run", at: /^tile\/entries\/002$/, call: ["entries", { from: 250, to: 700 }], most: 20 * MEGABYTE, garbage: unreadable("malformed_entry_bundle") },
+  { what: "bundle of a run of entries", at: /^tile\/entries\/002$/, call: ["entries", { from: 250, to: 700 }], most: 20 * MEGABYTE, garbage: unreadable("malformed_entry_bundle") },
   { what: "entry", at: /^entries\/\d+$/, call: ["receipt", 400], most: 70_000, garbage: wrong },
   { what: "receipt", at: /^entries\/\d+\/receipt$/, call: ["receipt", 400], most: 2 * MEGABYTE, garbage: unreadable("malformed_receipt") },
 ];

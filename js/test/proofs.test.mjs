@@ -32,6 +32,8 @@ test("nobody but the package makes a checkpoint", async () => {
     (forged) => attestlog.verifyEntries(forged, { from: 0, to: 300 }, []),
     (forged) => attestlog.tilePaths(forged, { level: 0, index: 0 }),
     (forged) => attestlog.verifyTile(forged, { level: 0, index: 0 }, [log.tile("tile/0/000")]),
+    (forged) => attestlog.consistencyPaths(forged, head),
+    (forged) => attestlog.consistencyPaths(head, forged),
     (forged) => attestlog.verifyConsistency(forged, head, []),
     (forged) => attestlog.verifyConsistency(head, forged, []),
   ];
@@ -189,17 +191,31 @@ test("a tile holds where it stands, whole or in part", async () => {
 });
 
 test("consistency holds from older to newer, in one log", async () => {
-  const older = await attestlog.openCheckpoint(log.checkpoint(100), { policy });
-  await attestlog.verifyConsistency(older, head, joined(log.consistency(100)));
-  const proof = log.consistency(100).map((hash) => hash.toString("base64"));
-  await attestlog.verifyConsistency(older, head, proof);
-  await rejects(attestlog.verifyConsistency(head, older, proof), attestlog.TamperingError, "tree_shrank");
-  const other = new SampleLog([], new Key("example.com/other", 9));
-  const empty = await attestlog.openCheckpoint(other.checkpoint(), { policy: other.key.vkey });
-  await rejects(attestlog.verifyConsistency(empty, head, []), attestlog.TamperingError, "origin_mismatch");
-  const rewritten = new SampleLog(numbered(100, "other "));
-  const forged = await attestlog.openCheckpoint(rewritten.checkpoint(), { policy });
-  await assert.rejects(attestlog.verifyConsistency(forged, head, proof), attestlog.TamperingError);
+  const { TamperingError, UnreadableError } = attestlog;
+  const opened = (log, size) => attestlog.openCheckpoint(log.checkpoint(size), { policy: log.key.vkey });
+  for (const size of [0, 1, 100, 255, 256, 257, 299, 300]) {
+    const older = await opened(log, size);
+    await attestlog.verifyConsistency(older, head, answers(await attestlog.consistencyPaths(older, head)));
+  }
+  const older = await opened(log, 100);
+  const paths = await attestlog.consistencyPaths(older, head);
+  assert.deepEqual(paths, ["tile/0/000", "tile/0/001.p/44"]);
+  for (const at of paths.keys()) {
+    const given = answers(paths).map(Buffer.from);
+    given[at][0] ^= 1;
+    await rejects(attestlog.verifyConsistency(older, head, given), TamperingError, "root_mismatch");
+    const short = answers(paths).map((answer, of) => (of === at ? answer.subarray(1) : answer));
+    await rejects(attestlog.verifyConsistency(older, head, short), UnreadableError, "malformed_tile");
+  }
+  await rejects(attestlog.verifyConsistency(older, head, []), UnreadableError, "malformed_tile");
+  await rejects(attestlog.consistencyPaths(head, older), TamperingError, "tree_shrank");
+  await rejects(attestlog.verifyConsistency(head, older, answers(paths)), TamperingError, "tree_shrank");
+  const empty = await opened(new SampleLog([], new Key("example.com/other", 9)));
+  await rejects(attestlog.verifyConsistency(empty, head, []), TamperingError, "origin_mismatch");
+  const rewritten = await opened(new SampleLog(numbered(100, "other ")));
+  await rejects(attestlog.verifyConsistency(rewritten, head, answers(paths)), TamperingError, "history_rewritten");
+  const twin = await opened(new SampleLog(numbered(300, "other ")));
+  await rejects(attestlog.verifyConsistency(twin, head, answers(await attestlog.consistencyPaths(twin, head))), TamperingError, "history_rewritten");
 });
 
 test("a receipt proves its entry, with its index and its checkpoint", async () => {

@@ -15,7 +15,8 @@ const contents = `
 
 const glue = {
   name: "the glue that goes with this wasm",
-  setup: ({ onResolve }) => onResolve({ filter: /^\.\/wasm\/verifier\.js$/ }, () => ({ path: `${folder}verifier.js` })),
+  // In the place of the package's, and so with its imports.
+  setup: ({ onLoad }) => onLoad({ filter: /[/\\]wasm[/\\]verifier\.js$/ }, async () => ({ contents: await readFile(`${folder}verifier.js`) })),
 };
 
 /** An ES module with `verifier`, `perform` and `init`, and the wasm that `init` has to be given. */

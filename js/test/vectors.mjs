@@ -21,16 +21,16 @@ function unhex(hex) {
   return Uint8Array.from(hex.match(/../g) ?? [], (pair) => parseInt(pair, 16));
 }
 
-const IS_HEX_HASH = /^[0-9a-f]{64}$/;
+const tree = (size, root, verifier) => ({ size: integer(size), root: verifier.parseProof([root]) });
 
 /** What runs the vectors of each file, all of a file's with one; it throws what the vector is refused with. */
 const CHECKS = {
   base64: ({ text }, { readBack }) => readBack(100, bytes(text)),
   decimal: ({ text }, { readBack }) => readBack(101, bytes(text)),
   vkey: ({ vkey }, { readBack }) => readBack(102, bytes(vkey)),
-  note: ({ note, keys }, { readBack }) => readBack(104, bytes(note), keys.map(utf8)),
+  note: ({ note, keys }, { readBack }) => readBack(104, bytes(note), ...keys.map(utf8)),
   async policy({ policy, checkpoint }, { perform, readBack, attestlog }) {
-    const [written] = perform(103, [], [bytes(policy)]);
+    const [written] = perform(103, bytes(policy));
     readBack(103, written);
     if (checkpoint !== undefined) await attestlog.openCheckpoint(bytes(checkpoint), { policy: text(policy) });
   },
@@ -40,15 +40,12 @@ const CHECKS = {
   },
   cosignature: ({ checkpoint, policy }, { attestlog }) => attestlog.openCheckpoint(bytes(checkpoint), { policy: text(policy) }),
   receipt: ({ receipt, entry, policy }, { attestlog }) => attestlog.verifyReceipt(bytes(receipt), bytes(entry), { policy: text(policy) }),
-  inclusion: ({ size, root, index, entry, proof }, { verifier, hash, hashes }) =>
-    verifier.proveInclusion({ size: integer(size), root: hash(root) }, integer(index), bytes(entry), hashes(proof)),
-  consistency: ({ old_size, old_root, new_size, new_root, proof }, { verifier, hash, hashes }) =>
-    verifier.proveConsistency({ size: integer(old_size), root: hash(old_root) }, { size: integer(new_size), root: hash(new_root) }, hashes(proof)),
-  tile({ size, root, level, index, width, answers }, { verifier, hash }) {
-    const read = [1n, integer(level), integer(index), integer(width)];
-    const given = answers.map((answer) => unhex(answer.hex ?? answer));
-    verifier.proveTile({ size: integer(size), root: hash(root) }, read, given);
-  },
+  inclusion: ({ size, root, index, entry, proof }, { verifier }) =>
+    verifier.proveInclusion(tree(size, root, verifier), integer(index), bytes(entry), verifier.parseProof(proof)),
+  consistency: ({ old_size, old_root, new_size, new_root, proof }, { perform }) =>
+    perform(105, utf8(old_root), integer(old_size), integer(new_size), utf8(new_root), ...proof.map(utf8)),
+  tile: ({ size, root, level, index, width, answers }, { verifier }) =>
+    verifier.proveTile(tree(size, root, verifier), [1n, integer(level), integer(index), integer(width)], answers.map(bytes)),
 };
 
 export const FILES = Object.keys(CHECKS);
@@ -58,7 +55,12 @@ const OTHERWISE = { checkpoint_opened_with_a_witness_key: "malformed_policy" };
 
 /** Runs a file's vectors: how many, and those with another verdict or code than the file's. `build` is `vectors-build.mjs`'s. */
 export async function runVectors(name, vectors, attestlog, build) {
-  const tools = { attestlog, ...build, ...toolsOf(build) };
+  /** That what is read is written back as it was. */
+  const readBack = (operation, read, ...further) => {
+    const [written] = build.perform(operation, read, ...further);
+    if (!same(written, read)) throw new Error("written back as something else");
+  };
+  const tools = { attestlog, ...build, readBack };
   const wrong = [];
   let run = 0;
   for (const { name: vector, input, expect } of vectors) {
@@ -72,20 +74,4 @@ export async function runVectors(name, vectors, attestlog, build) {
     if (code !== (OTHERWISE[vector] ?? expect)) wrong.push(`${vector}: ${code}, not ${expect}`);
   }
   return { run, wrong };
-}
-
-function toolsOf({ perform, verifier }) {
-  const hash = (value) => (typeof value !== "string" ? unhex(value.hex) : IS_HEX_HASH.test(value) ? unhex(value) : verifier.parseProof([value]));
-  return {
-    hash,
-    hashes(proof) {
-      const parts = proof.map(hash);
-      return Uint8Array.from(parts.flatMap((part) => [...part]));
-    },
-    /** That what is read is written back as it was. */
-    readBack(operation, read, further = []) {
-      const [written] = perform(operation, [], [read, ...further]);
-      if (!same(written, read)) throw new Error("written back as something else");
-    },
-  };
 }

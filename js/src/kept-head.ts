@@ -88,7 +88,7 @@ export class KeptHead {
 
   async #asked<T>(question: (heads: HeadStore) => Promise<T>, signal?: AbortSignal): Promise<T> {
     try {
-      return await within(this.#timeout, signal, async () => question(this.#heads));
+      return await within(signal, async () => question(this.#heads), this.#timeout);
     } catch (cause) {
       if (signal?.aborted || cause instanceof VerificationError) throw cause;
       throw this.#unavailable(String(cause), cause);

@@ -104,7 +104,7 @@ export class LogClient {
     const at = u64(index, "index");
     const kept = this.#kept();
     const before = await kept.get(signal);
-    const [entry, bytes] = await within(undefined, signal, (both) =>
+    const [entry, bytes] = await within(signal, (both) =>
       Promise.all([
         this.#remote.get(`entries/${at}`, MOST_BYTES.entry, "no-cache", both),
         this.#remote.get(`entries/${at}/receipt`, MOST_BYTES.receipt, "no-cache", both),

@@ -31,14 +31,15 @@ export class Remote {
     url.pathname = url.pathname.replace(/\/*$/, "/") + path;
     // Called without a receiver: a browser's fetch refuses any but its own.
     const fetch = this.#fetch;
-    return within(this.#timeout, signal, async (signal) => {
+    const answer = async (signal: AbortSignal) => {
       try {
         return await body(await fetch(url, { cache, signal }), most, signal);
       } catch (cause) {
         if (cause instanceof VerificationError) throw cause;
         throw new UncheckedError("unreachable", `${url.pathname}: ${cause}`, { cause });
       }
-    });
+    };
+    return within(signal, answer, this.#timeout);
   }
 }
 

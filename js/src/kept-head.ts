@@ -2,24 +2,24 @@
 
 import type { Answers } from "./answers.js";
 import { bytes } from "./arguments.js";
-import { type Checkpoint, opened, treeOf } from "./checkpoint.js";
+import { type Checkpoint, opened, treeOf, type Trust } from "./checkpoint.js";
 import { within } from "./deadline.js";
 import { TamperingError, UncheckedError, VerificationError } from "./errors.js";
 import type { Evidence, HeadStore } from "./heads.js";
-import { pathsOf, proveConsistency } from "./verifier.js";
+import { pathsOf, proveConsistency, readConsistency } from "./verifier.js";
 
 // Each failure to replace it means that another tab did; so many in a row mean that the store is broken.
 const MOST_TRIES = 20;
 
 export class KeptHead {
-  readonly #policy: string;
+  readonly #trust: Trust;
   readonly #origin: string;
   readonly #heads: HeadStore;
   readonly #answers: Answers;
   readonly #timeout: number;
 
   constructor(policy: string, origin: string, heads: HeadStore, answers: Answers, timeout: number) {
-    this.#policy = policy;
+    this.#trust = { policy, origin };
     this.#origin = origin;
     this.#heads = heads;
     this.#answers = answers;
@@ -56,11 +56,10 @@ export class KeptHead {
   }
 
   async #compare(kept: Checkpoint, shown: Checkpoint, signal?: AbortSignal): Promise<void> {
-    const [older, newer] = shown.size < kept.size ? [shown, kept] : [kept, shown];
-    const paths = pathsOf(newer.size, [2n, older.size]);
-    const prove = (answers: Uint8Array[]) => void proveConsistency(treeOf(older), treeOf(newer), answers);
+    const [older, newer] = shown.size < kept.size ? [treeOf(shown), treeOf(kept)] : [treeOf(kept), treeOf(shown)];
+    const prove = (answers: Uint8Array[]) => proveConsistency(newer, older, answers);
     try {
-      await this.#answers.proven(paths, prove, signal);
+      await this.#answers.proven(pathsOf(newer, readConsistency(older)), prove, signal);
     } catch (error) {
       // Any other failure only says that an answer was wrong, and proves nothing about the two heads.
       if (error instanceof VerificationError && error.code === "history_rewritten") {
@@ -79,7 +78,7 @@ export class KeptHead {
   /** Opens what was verified when it was kept: the witnesses may have changed since, the log's key may not. */
   #open(note: Uint8Array): Checkpoint {
     try {
-      return opened(bytes(note, "head"), this.#policy, this.#origin, false);
+      return opened(bytes(note, "head"), this.#trust, false);
     } catch (cause) {
       if (cause instanceof UncheckedError && /^(wasm|verifier)_/.test(cause.code)) throw cause;
       throw this.#unavailable(`under this policy: ${cause}`, cause);

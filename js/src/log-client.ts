@@ -2,7 +2,7 @@
 
 import { Answers } from "./answers.js";
 import { u64 } from "./arguments.js";
-import { type Checkpoint, opened, treeOf, trusted } from "./checkpoint.js";
+import { type Checkpoint, opened, treeOf, type Trust, trusted } from "./checkpoint.js";
 import { within } from "./deadline.js";
 import { Entry } from "./entry.js";
 import { TamperingError, UncheckedError } from "./errors.js";
@@ -13,7 +13,7 @@ import { verifyReceipt } from "./proofs.js";
 import { MOST_BYTES, Remote } from "./remote.js";
 import { runOf } from "./run.js";
 import { textOf } from "./text.js";
-import { openEntries, pathsOf, policyOrigins } from "./verifier.js";
+import { openEntries, pathsOf, policyOrigins, type ReadEntries } from "./verifier.js";
 
 export interface LogClientOptions {
   /** The text of a tlog-policy, or one vkey. It must not come from the log's own server. */
@@ -44,17 +44,16 @@ export interface Receipt {
 }
 
 export class LogClient {
-  readonly #policy: string;
+  readonly #trust: Trust;
   readonly #remote: Remote;
   readonly #answers: Answers;
   readonly #heads: HeadStore;
   readonly #timeout: number;
-  #origin: string | undefined;
   #newest: Checkpoint | undefined;
 
   /** A client of the log below `url`, such as `https://audit.example.com/logs/acme`. */
   constructor(url: string | URL, options: LogClientOptions) {
-    [this.#policy, this.#origin] = trusted(options);
+    this.#trust = trusted(options);
     this.#timeout = count(options.timeout ?? 30_000, "timeout");
     const base = new URL(url, globalThis.location?.href);
     this.#remote = new Remote(base, options.fetch ?? ((...request) => fetch(...request)), this.#timeout);
@@ -69,7 +68,7 @@ export class LogClient {
     const kept = this.#kept();
     const before = await kept.get(signal);
     const note = await this.#remote.get("checkpoint", MOST_BYTES.note, "no-cache", signal);
-    const shown = opened(note, this.#policy, this.#origin, true);
+    const shown = opened(note, this.#trust, true);
     if (!(await kept.accept(shown, before, signal))) {
       throw new UncheckedError("older_checkpoint", `the log has shown more than ${shown.size} entries before`);
     }
@@ -110,7 +109,7 @@ export class LogClient {
         this.#remote.get(`entries/${at}/receipt`, MOST_BYTES.receipt, "no-cache", both),
       ]),
     );
-    const proven = await verifyReceipt(bytes, entry, { policy: this.#policy, origin: this.#origin });
+    const proven = await verifyReceipt(bytes, entry, this.#trust);
     if (proven.index !== at) {
       throw new TamperingError("index_mismatch", `the receipt is of entry ${proven.index}, not ${at}`);
     }
@@ -133,10 +132,10 @@ export class LogClient {
   }
 
   async #read(head: Checkpoint, first: bigint, end: bigint, signal?: AbortSignal, again = true): Promise<Entry[]> {
-    const paths = pathsOf(head.size, [0n, first, end]);
-    const prove = (answers: Uint8Array[]) => openEntries(treeOf(head), first, end, answers);
+    const tree = treeOf(head);
+    const range: ReadEntries = [0n, first, end];
     try {
-      const entries = await this.#answers.proven(paths, prove, signal);
+      const entries = await this.#answers.proven(pathsOf(tree, range), (answers) => openEntries(tree, range, answers), signal);
       return entries.map((bytes, at) => new Entry(first + BigInt(at), bytes, head));
     } catch (error) {
       // A log may take away a partial tile once the full one is there (tlog-tiles); a newer head does not ask for it.
@@ -149,14 +148,13 @@ export class LogClient {
 
   /** The kept head of this client's log. Not made in the constructor: the verifier, which reads the policy, may come later. */
   #kept(): KeptHead {
-    if (this.#origin === undefined) {
-      const [origin, ...others] = policyOrigins(this.#policy);
-      if (origin === undefined || others.length) {
-        throw new TypeError("the policy names not one log: set `origin`");
-      }
-      this.#origin = origin;
+    const { policy, origin } = this.#trust;
+    const [only, ...others] = origin === undefined ? policyOrigins(policy) : [origin];
+    if (only === undefined || others.length) {
+      throw new TypeError("the policy names not one log: set `origin`");
     }
-    return new KeptHead(this.#policy, this.#origin, this.#heads, this.#answers, this.#timeout);
+    this.#trust.origin = only;
+    return new KeptHead(policy, only, this.#heads, this.#answers, this.#timeout);
   }
 }
 

@@ -10,7 +10,7 @@ import { textOf } from "./wasm-text.mjs";
 process.chdir(fileURLToPath(new URL("..", import.meta.url)));
 const folder = resolve(process.argv[2] ?? "../target/wasm");
 const ENTRIES = ["index", "slim", "node"];
-// Where the wasm's text goes once all is minified: esbuild would choose short names by the characters that the wasm has.
+// What stands for the wasm until all is minified: esbuild would choose short names by the characters that the wasm has.
 const PLACE = "verifier.wasm";
 
 rmSync("dist", { recursive: true, force: true });
@@ -48,7 +48,9 @@ async function bundle(entry, format) {
   });
   if (source === "inline") {
     const text = textOf(readFileSync(join(folder, "verifier.wasm")));
-    writeFileSync(outfile, parted(readFileSync(outfile, "utf8"), `"${PLACE}"`).join(`"${text}"`));
+    const [before, name, after] = parted(readFileSync(outfile, "utf8"), new RegExp(`var ([\\w$]+)="${PLACE}";`));
+    // Last, since brotli needs less for a script that is in one piece; nothing uses it before the first call.
+    writeFileSync(outfile, `${before}${after}var ${name}="${text}";\n`);
   }
 }
 
@@ -77,10 +79,10 @@ export function initSync({ module }) {
 `;
 }
 
-/** What is before and after a text that has to be there, and once. */
+/** What is before and after something that has to be there, and once; with what a RegExp has in parentheses in between. */
 function parted(text, known) {
   const parts = text.split(known);
-  if (parts.length !== 2) throw new Error(`not once, as it is known here: ${known}`);
+  if (parts.length !== (known instanceof RegExp ? 3 : 2)) throw new Error(`not there, or not once: ${known}`);
   return parts;
 }
 

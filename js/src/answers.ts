@@ -88,7 +88,7 @@ export class Answers {
     else this.#running++;
     try {
       const most = path.startsWith("tile/entries/") ? MOST_BYTES.bundle : MOST_BYTES.tile;
-      const answer = await this.#remote.get(path, most, this.#doubted.has(path) ? "reload" : "default", signal);
+      const answer = await this.#remote.get(path, most, signal, this.#doubted.has(path) ? "reload" : "default");
       this.#doubted.delete(path);
       this.#keep(request, answer.length);
       return answer;

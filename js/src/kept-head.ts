@@ -78,7 +78,7 @@ export class KeptHead {
   /** Opens what was verified when it was kept: the witnesses may have changed since, the log's key may not. */
   #open(note: Uint8Array): Checkpoint {
     try {
-      return opened(bytes(note, "head"), { ...this.#trust, origin: this.#origin }, false);
+      return opened(bytes(note, "head"), this.#trust, false);
     } catch (cause) {
       if (cause instanceof UncheckedError && /^(wasm|verifier)_/.test(cause.code)) throw cause;
       throw this.#unavailable(`under this policy: ${cause}`, cause);

@@ -66,7 +66,7 @@ export class LogClient {
   /** The log's newest checkpoint: signed as the policy asks, and no contradiction to the last one that was kept. */
   async checkpoint({ signal }: Waiting = {}): Promise<Checkpoint> {
     const before = await this.#kept.get(signal);
-    const note = await this.#remote.get("checkpoint", MOST_BYTES.note, "no-cache", signal);
+    const note = await this.#remote.get("checkpoint", MOST_BYTES.note, signal);
     const shown = opened(note, this.#trust, true);
     if (!(await this.#kept.accept(shown, before, signal))) {
       throw new UncheckedError("older_checkpoint", `the log has shown more than ${shown.size} entries before`);
@@ -103,8 +103,8 @@ export class LogClient {
     const before = await this.#kept.get(signal);
     const [entry, bytes] = await within(signal, (both) =>
       Promise.all([
-        this.#remote.get(`entries/${at}`, MOST_BYTES.entry, "no-cache", both),
-        this.#remote.get(`entries/${at}/receipt`, MOST_BYTES.receipt, "no-cache", both),
+        this.#remote.get(`entries/${at}`, MOST_BYTES.entry, both),
+        this.#remote.get(`entries/${at}/receipt`, MOST_BYTES.receipt, both),
       ]),
     );
     const proven = await verifyReceipt(bytes, entry, this.#trust);

@@ -25,7 +25,7 @@ export class Remote {
   }
 
   /** The bytes at `path`, if the answer is complete and has the status 200. */
-  get(path: string, most: number, cache: RequestCache, signal?: AbortSignal): Promise<Uint8Array> {
+  get(path: string, most: number, signal?: AbortSignal, cache: RequestCache = "no-cache"): Promise<Uint8Array> {
     // A query that the log's address has, an access key say, stays.
     const url = new URL(this.#base);
     url.pathname = url.pathname.replace(/\/*$/, "/") + path;

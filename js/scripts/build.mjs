@@ -50,7 +50,7 @@ async function bundle(entry, format) {
     const text = textOf(readFileSync(join(folder, "verifier.wasm")));
     const [before, name, after] = parted(readFileSync(outfile, "utf8"), new RegExp(`var ([\\w$]+)="${PLACE}";`));
     // Last, since brotli needs less for a script that is in one piece; nothing uses it before the first call.
-    writeFileSync(outfile, `${before}${after}var ${name}="${text}";\n`);
+    writeFileSync(outfile, `${before}${after}var ${name}="${text}";`);
   }
 }
 

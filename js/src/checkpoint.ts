@@ -17,8 +17,8 @@ const key = {};
 
 /** A log's size and root that trusted keys have signed. There is no other way to one than `openCheckpoint` and its like. */
 export class Checkpoint {
-  readonly origin: string;
-  readonly size: bigint;
+  declare readonly origin: string;
+  declare readonly size: bigint;
   readonly #root: Uint8Array;
   readonly #note: Uint8Array;
 

@@ -32,8 +32,9 @@ export async function verifyInclusions(checkpoint: Checkpoint, inclusions: reado
   try {
     verifier.proveInclusions(tree, items.flatMap(({ index, entry, proof }) => [entry, index, proof]));
   } catch (error) {
-    const wrong = error instanceof TamperingError ? items[error.position ?? -1] : undefined;
-    throw wrong ? new TamperingError((error as TamperingError).code, `not proven: ${wrong.position}`, { position: wrong.position }) : error;
+    if (!(error instanceof TamperingError) || error.position === undefined) throw error;
+    const { position } = items[error.position]!;
+    throw new TamperingError(error.code, `not proven: ${position}`, { position });
   }
 }
 

@@ -7,17 +7,21 @@ import { MOST_BYTES, type Remote } from "./remote.js";
 // As many as a browser opens to one host over HTTP/1.1; more would only wait there, with their deadlines running.
 const REQUESTS_AT_ONCE = 6;
 
+/** For one answer, which is on its way, or has come and is kept. */
 interface Request {
-  answer: Promise<Uint8Array>;
+  readonly path: string;
+  readonly stop: AbortController;
+  answer?: Promise<Uint8Array>;
+  /** How many callers wait for it. */
   waiting: number;
-  stop: AbortController;
+  /** The bytes of the answer that has come. */
+  length: number;
 }
 
 export class Answers {
   readonly #remote: Remote;
   readonly #most: number;
   // In the order of last use, the longest ago first.
-  readonly #kept = new Map<string, Uint8Array>();
   readonly #requests = new Map<string, Request>();
   readonly #doubted = new Set<string>();
   readonly #queue: (() => void)[] = [];
@@ -33,74 +37,63 @@ export class Answers {
    * What `prove` makes of the answers to the paths. Where that fails, once more with new answers: those that failed may have
    * been a cache's, the browser's say, which would go on to give them for a year.
    */
-  async proven<T>(paths: string[], prove: (answers: Uint8Array[]) => T, signal?: AbortSignal, again = true): Promise<T> {
+  async proven<T>(paths: string[], prove: (answers: Uint8Array[]) => T, signal?: AbortSignal): Promise<T> {
     try {
-      const answers = await this.#all(paths, signal);
+      return await this.#proven(paths, prove, signal);
+    } catch (error) {
+      // Two histories are proven by right answers, and what was late has taken all its time.
+      if (!(error instanceof VerificationError) || /^(history_rewritten|timed_out)$/.test(error.code)) throw error;
+      return this.#proven(paths, prove, signal);
+    }
+  }
+
+  async #proven<T>(paths: string[], prove: (answers: Uint8Array[]) => T, signal?: AbortSignal): Promise<T> {
+    signal?.throwIfAborted();
+    const requests = paths.map((path) => this.#request(path));
+    try {
+      const answers = await within(signal, () => Promise.all(requests.map(({ answer }) => answer!)));
       try {
         return prove(answers);
       } catch (error) {
-        this.#doubt(paths);
+        for (const request of requests) this.#doubt(request);
         throw error;
       }
-    } catch (error) {
-      // Two histories are proven by right answers, and what was late has taken all its time.
-      if (!again || !(error instanceof VerificationError) || /^(history_rewritten|timed_out)$/.test(error.code)) throw error;
-      return this.proven(paths, prove, signal, false);
-    }
-  }
-
-  /** The answers to all of the paths, in their order; the first failure stops the others. */
-  #all(paths: string[], signal?: AbortSignal): Promise<Uint8Array[]> {
-    return within(undefined, signal, (inner) => Promise.all(paths.map((path) => this.#get(path, inner))));
-  }
-
-  /** The answer to one path; callers that ask at the same time share a request, and the last who gives up ends it. */
-  async #get(path: string, signal?: AbortSignal): Promise<Uint8Array> {
-    signal?.throwIfAborted();
-    const kept = this.#kept.get(path);
-    if (kept) {
-      this.#kept.delete(path);
-      this.#kept.set(path, kept);
-      return kept;
-    }
-    const request = this.#requests.get(path) ?? this.#request(path);
-    request.waiting++;
-    try {
-      return await within(undefined, signal, () => request.answer);
     } finally {
-      if (--request.waiting === 0) {
-        request.stop.abort();
-        if (this.#requests.get(path) === request) this.#requests.delete(path);
+      // Those that nobody waits for any more need not go on.
+      for (const request of requests) {
+        if (--request.waiting === 0 && !request.length) {
+          request.stop.abort();
+          this.#forget(request);
+        }
       }
     }
   }
 
-  /** Forgets answers, and asks past the browser's cache the next time. */
-  #doubt(paths: string[]): void {
-    for (const path of paths) {
-      this.#forget(path);
-      this.#doubted.add(path);
-    }
-  }
-
+  /** The request for a path, which callers that ask for the same share. */
   #request(path: string): Request {
-    const stop = new AbortController();
-    const request = { answer: this.#fetched(path, stop.signal), waiting: 0, stop };
+    let request = this.#requests.get(path);
+    if (!request) {
+      request = { path, stop: new AbortController(), waiting: 0, length: 0 };
+      request.answer = this.#fetched(request);
+    }
+    request.waiting++;
+    this.#requests.delete(path);
     this.#requests.set(path, request);
     return request;
   }
 
-  async #fetched(path: string, signal: AbortSignal): Promise<Uint8Array> {
+  async #fetched(request: Request): Promise<Uint8Array> {
+    const { path, stop: { signal } } = request;
     if (this.#running === REQUESTS_AT_ONCE) await new Promise<void>((go) => this.#queue.push(go));
     else this.#running++;
     try {
       const most = path.startsWith("tile/entries/") ? MOST_BYTES.bundle : MOST_BYTES.tile;
-      const answer = await this.#remote.get(path, most, this.#doubted.has(path) ? "reload" : "default", signal);
+      const answer = await this.#remote.get(path, most, signal, this.#doubted.has(path) ? "reload" : "default");
       this.#doubted.delete(path);
-      this.#keep(path, answer);
+      this.#keep(request, answer.length);
       return answer;
     } catch (error) {
-      if (!signal.aborted) this.#doubt([path]);
+      if (!signal.aborted) this.#doubt(request);
       throw error;
     } finally {
       // The next in the queue takes over this one's place.
@@ -110,18 +103,25 @@ export class Answers {
     }
   }
 
-  #keep(path: string, answer: Uint8Array): void {
-    this.#forget(path);
-    this.#kept.set(path, answer);
-    this.#bytes += answer.length;
-    for (const oldest of this.#kept.keys()) {
+  #keep(request: Request, length: number): void {
+    if (this.#requests.get(request.path) !== request) return;
+    request.length = length;
+    this.#bytes += length;
+    for (const oldest of this.#requests.values()) {
       if (this.#bytes <= this.#most) break;
-      this.#forget(oldest);
+      if (oldest.length) this.#forget(oldest);
     }
   }
 
-  #forget(path: string): void {
-    this.#bytes -= this.#kept.get(path)?.length ?? 0;
-    this.#kept.delete(path);
+  /** Forgets an answer, and asks past the browser's cache the next time. */
+  #doubt(request: Request): void {
+    this.#forget(request);
+    this.#doubted.add(request.path);
+  }
+
+  #forget(request: Request): void {
+    if (this.#requests.get(request.path) !== request) return;
+    this.#requests.delete(request.path);
+    this.#bytes -= request.length;
   }
 }

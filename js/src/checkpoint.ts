@@ -17,8 +17,8 @@ const key = {};
 
 /** A log's size and root that trusted keys have signed. There is no other way to one than `openCheckpoint` and its like. */
 export class Checkpoint {
-  readonly origin: string;
-  readonly size: bigint;
+  declare readonly origin: string;
+  declare readonly size: bigint;
   readonly #root: Uint8Array;
   readonly #note: Uint8Array;
 
@@ -44,7 +44,7 @@ export class Checkpoint {
   /** @internal Throws for all that only looks like a checkpoint. */
   static treeOf(checkpoint: Checkpoint): Tree {
     if (typeof checkpoint === "object" && checkpoint && #root in checkpoint) {
-      return { size: checkpoint.size, root: checkpoint.#root.slice() };
+      return [checkpoint.size, checkpoint.#root.slice()];
     }
     throw new TypeError(NOT_OPENED);
   }
@@ -56,19 +56,19 @@ export const treeOf = (checkpoint: Checkpoint): Tree => Checkpoint.treeOf(checkp
 /** The checkpoint of a head that the verifier has returned for this note. */
 export const checkpointOf = (note: Uint8Array, head: Head): Checkpoint => Reflect.construct(Checkpoint, [key, note, head]);
 
-/** The policy and the origin, checked for their types. */
-export function trusted(trust: Trust): [policy: string, origin: string | undefined] {
-  const origin = trust.origin === undefined ? undefined : text(trust.origin, "origin");
-  return [text(trust.policy, "policy"), origin];
-}
+/** A copy, checked for its types. */
+export const trusted = ({ policy, origin }: Trust): Trust => ({
+  policy: text(policy, "policy"),
+  origin: origin === undefined ? origin : text(origin, "origin"),
+});
 
 /** Opens a signed note: the log's signature, the witnesses' as the policy asks, and the origin. */
 export async function openCheckpoint(note: string | Uint8Array, trust: Trust): Promise<Checkpoint> {
-  return opened(encoded(note, "note"), ...trusted(trust), true);
+  return opened(encoded(note, "note"), trusted(trust), true);
 }
 
 /** As `openCheckpoint`; without `quorum`, the log's own signature is enough. */
-export function opened(note: Uint8Array, policy: string, origin: string | undefined, quorum: boolean): Checkpoint {
+export function opened(note: Uint8Array, trust: Trust, quorum: boolean): Checkpoint {
   const copy = note.slice();
-  return checkpointOf(copy, openNote(copy, policy, origin, quorum));
+  return checkpointOf(copy, openNote(copy, trust, quorum));
 }

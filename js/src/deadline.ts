@@ -2,18 +2,22 @@
 
 import { UncheckedError } from "./errors.js";
 
+/** Aborts `inner` when `outer` aborts, until it aborts by itself; throws where `outer` has aborted before. */
+export function follow(outer: AbortSignal | undefined, inner: AbortController): void {
+  outer?.throwIfAborted();
+  outer?.addEventListener("abort", () => inner.abort(outer.reason), { signal: inner.signal });
+}
+
 /** What `work` returns, unless `signal` aborts or `milliseconds` pass before. The signal given to it aborts when this ends. */
 export async function within<T>(
-  milliseconds: number | undefined,
   signal: AbortSignal | undefined,
   work: (signal: AbortSignal) => Promise<T>,
+  milliseconds?: number,
 ): Promise<T> {
-  signal?.throwIfAborted();
   const inner = new AbortController();
-  const stop = () => inner.abort(signal?.reason);
+  follow(signal, inner);
   const late = () => inner.abort(new UncheckedError("timed_out", `no complete answer within ${milliseconds} ms`));
   const timer = milliseconds === undefined ? undefined : setTimeout(late, milliseconds);
-  signal?.addEventListener("abort", stop);
   try {
     return await new Promise<T>((resolve, reject) => {
       inner.signal.addEventListener("abort", () => reject(inner.signal.reason));
@@ -21,7 +25,6 @@ export async function within<T>(
     });
   } finally {
     clearTimeout(timer);
-    signal?.removeEventListener("abort", stop);
     // Where one of several parts failed, the others need not go on.
     inner.abort();
   }

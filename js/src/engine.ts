@@ -36,12 +36,11 @@ export function perform<Answer>(operation: number, ...given: Argument[]): Answer
 }
 
 function instantiate(): WebAssembly.Memory {
-  const source = wasmModule();
   try {
-    compiled ??= source instanceof WebAssembly.Module ? source : new WebAssembly.Module(source);
+    compiled ??= wasmModule();
     return initSync({ module: compiled }).memory;
   } catch (cause) {
-    throw unavailable(cause);
+    throw cause instanceof UncheckedError ? cause : unavailable(cause);
   }
 }
 

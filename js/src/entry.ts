@@ -4,11 +4,11 @@ import type { Checkpoint } from "./checkpoint.js";
 import { textOf } from "./text.js";
 
 export class Entry {
-  readonly index: bigint;
+  declare readonly index: bigint;
   /** The exact bytes that were hashed: show these, and nothing that was derived elsewhere. */
-  readonly bytes: Uint8Array;
+  declare readonly bytes: Uint8Array;
   /** What the entry was proven against. */
-  readonly checkpoint: Checkpoint;
+  declare readonly checkpoint: Checkpoint;
 
   constructor(index: bigint, bytes: Uint8Array, checkpoint: Checkpoint) {
     this.index = index;

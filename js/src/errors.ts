@@ -14,41 +14,37 @@ export interface Details {
 }
 
 /** Why something is not proven. Branch on the class, or on `code`, which is stable; `message` is for people. */
-export class VerificationError extends Error {
-  declare readonly kind: Kind;
-  declare readonly code: string;
+export abstract class VerificationError extends Error {
+  abstract readonly kind: Kind;
+  readonly code: string;
   /** Of `verifyInclusions`: which of the items it is, from 0 on. Of a policy: its line, from 1 on. */
   declare readonly position?: number;
 
-  constructor(name: string, kind: Kind, code: string, message: string, details?: Details) {
+  constructor(code: string, message: string, details?: Details) {
     super(message, details);
-    Object.assign(this, { name, kind, code }, details);
+    this.code = code;
+    Object.assign(this, details);
   }
 }
 
 /** It was read, and it is proven false: evidence of tampering. */
 export class TamperingError extends VerificationError {
+  override readonly name = "TamperingError";
+  readonly kind = "verify";
   /** With code `history_rewritten`: the two signed notes that contradict each other. */
   declare readonly evidence?: Evidence;
-
-  constructor(code: string, message: string, details?: Details) {
-    super("TamperingError", "verify", code, message, details);
-  }
 }
 
 /** It cannot be read, which says nothing about the log. */
 export class UnreadableError extends VerificationError {
-  constructor(code: string, message: string, details?: Details) {
-    super("UnreadableError", "parse", code, message, details);
-  }
+  override readonly name = "UnreadableError";
+  readonly kind = "parse";
 }
 
 /** It could not be checked: no network, no key, not enough cosignatures, not yet covered. */
 export class UncheckedError extends VerificationError {
+  override readonly name = "UncheckedError";
+  readonly kind = "unchecked";
   /** With code `unreachable`: the HTTP status, if there was an answer. */
   declare readonly status?: number;
-
-  constructor(code: string, message: string, details?: Details) {
-    super("UncheckedError", "unchecked", code, message, details);
-  }
 }

@@ -2,25 +2,25 @@
 
 import type { Answers } from "./answers.js";
 import { bytes } from "./arguments.js";
-import { type Checkpoint, opened, treeOf } from "./checkpoint.js";
+import { type Checkpoint, opened, treeOf, type Trust } from "./checkpoint.js";
 import { within } from "./deadline.js";
 import { TamperingError, UncheckedError, VerificationError } from "./errors.js";
 import type { Evidence, HeadStore } from "./heads.js";
-import { pathsOf, proveConsistency } from "./verifier.js";
+import { pathsOf, policyOrigins, proveConsistency, readConsistency } from "./verifier.js";
 
 // Each failure to replace it means that another tab did; so many in a row mean that the store is broken.
 const MOST_TRIES = 20;
 
 export class KeptHead {
-  readonly #policy: string;
-  readonly #origin: string;
+  readonly #trust: Trust;
   readonly #heads: HeadStore;
   readonly #answers: Answers;
   readonly #timeout: number;
+  #origin: string | undefined;
 
-  constructor(policy: string, origin: string, heads: HeadStore, answers: Answers, timeout: number) {
-    this.#policy = policy;
-    this.#origin = origin;
+  constructor(trust: Trust, heads: HeadStore, answers: Answers, timeout: number) {
+    this.#trust = trust;
+    this.#origin = trust.origin;
     this.#heads = heads;
     this.#answers = answers;
     this.#timeout = timeout;
@@ -28,11 +28,11 @@ export class KeptHead {
 
   /** The signed note that is kept. */
   get(signal?: AbortSignal): Promise<Uint8Array | undefined> {
-    return this.#asked((heads) => heads.get(this.#origin), signal);
+    return this.#asked((heads, origin) => heads.get(origin), signal);
   }
 
   evidence(signal?: AbortSignal): Promise<Evidence[]> {
-    return this.#asked((heads) => heads.evidence(this.#origin), signal);
+    return this.#asked((heads, origin) => heads.evidence(origin), signal);
   }
 
   /**
@@ -49,18 +49,17 @@ export class KeptHead {
         if (shown.size === kept.size) return true;
       }
       const expected = note;
-      if (await this.#asked((heads) => heads.replace(this.#origin, expected, shown.note), signal)) return true;
+      if (await this.#asked((heads, origin) => heads.replace(origin, expected, shown.note), signal)) return true;
       note = await this.get(signal);
     }
     throw this.#unavailable("not replaced");
   }
 
   async #compare(kept: Checkpoint, shown: Checkpoint, signal?: AbortSignal): Promise<void> {
-    const [older, newer] = shown.size < kept.size ? [shown, kept] : [kept, shown];
-    const paths = pathsOf(newer.size, [2n, older.size]);
-    const prove = (answers: Uint8Array[]) => void proveConsistency(treeOf(older), treeOf(newer), answers);
+    const [older, newer] = shown.size < kept.size ? [treeOf(shown), treeOf(kept)] : [treeOf(kept), treeOf(shown)];
+    const prove = (answers: Uint8Array[]) => proveConsistency(newer, older, answers);
     try {
-      await this.#answers.proven(paths, prove, signal);
+      await this.#answers.proven(pathsOf(newer, readConsistency(older)), prove, signal);
     } catch (error) {
       // Any other failure only says that an answer was wrong, and proves nothing about the two heads.
       if (error instanceof VerificationError && error.code === "history_rewritten") {
@@ -72,23 +71,25 @@ export class KeptHead {
 
   async #rewritten(evidence: Evidence, message: string): Promise<TamperingError> {
     // The verdict stands, and carries the evidence, also where it cannot be kept.
-    await this.#asked((heads) => heads.addEvidence(this.#origin, evidence)).catch(() => {});
+    await this.#asked((heads, origin) => heads.addEvidence(origin, evidence)).catch(() => {});
     return new TamperingError("history_rewritten", message, { evidence });
   }
 
   /** Opens what was verified when it was kept: the witnesses may have changed since, the log's key may not. */
   #open(note: Uint8Array): Checkpoint {
     try {
-      return opened(bytes(note, "head"), this.#policy, this.#origin, false);
+      return opened(bytes(note, "head"), this.#trust, false);
     } catch (cause) {
       if (cause instanceof UncheckedError && /^(wasm|verifier)_/.test(cause.code)) throw cause;
       throw this.#unavailable(`under this policy: ${cause}`, cause);
     }
   }
 
-  async #asked<T>(question: (heads: HeadStore) => Promise<T>, signal?: AbortSignal): Promise<T> {
+  async #asked<T>(question: (heads: HeadStore, origin: string) => Promise<T>, signal?: AbortSignal): Promise<T> {
+    // Not in the constructor: the verifier, which reads the policy, may come later.
+    const origin = (this.#origin ??= onlyOrigin(this.#trust.policy));
     try {
-      return await within(this.#timeout, signal, async () => question(this.#heads));
+      return await within(signal, async () => question(this.#heads, origin), this.#timeout);
     } catch (cause) {
       if (signal?.aborted || cause instanceof VerificationError) throw cause;
       throw this.#unavailable(String(cause), cause);
@@ -98,4 +99,10 @@ export class KeptHead {
   #unavailable(why: string, cause?: unknown): UncheckedError {
     return new UncheckedError("heads_unavailable", `the head kept of ${this.#origin}: ${why}`, { cause });
   }
+}
+
+function onlyOrigin(policy: string): string {
+  const [origin, ...others] = policyOrigins(policy);
+  if (origin !== undefined && !others.length) return origin;
+  throw new TypeError("the policy names not one log: set `origin`");
 }

@@ -2,7 +2,7 @@
 
 import { Answers } from "./answers.js";
 import { u64 } from "./arguments.js";
-import { type Checkpoint, opened, treeOf, trusted } from "./checkpoint.js";
+import { type Checkpoint, opened, treeOf, type Trust, trusted } from "./checkpoint.js";
 import { within } from "./deadline.js";
 import { Entry } from "./entry.js";
 import { TamperingError, UncheckedError } from "./errors.js";
@@ -13,7 +13,7 @@ import { verifyReceipt } from "./proofs.js";
 import { MOST_BYTES, Remote } from "./remote.js";
 import { runOf } from "./run.js";
 import { textOf } from "./text.js";
-import { openEntries, pathsOf, policyOrigins } from "./verifier.js";
+import { openEntries, pathsOf, type ReadEntries } from "./verifier.js";
 
 export interface LogClientOptions {
   /** The text of a tlog-policy, or one vkey. It must not come from the log's own server. */
@@ -44,33 +44,31 @@ export interface Receipt {
 }
 
 export class LogClient {
-  readonly #policy: string;
+  readonly #trust: Trust;
   readonly #remote: Remote;
   readonly #answers: Answers;
-  readonly #heads: HeadStore;
-  readonly #timeout: number;
-  #origin: string | undefined;
+  readonly #kept: KeptHead;
   #newest: Checkpoint | undefined;
 
   /** A client of the log below `url`, such as `https://audit.example.com/logs/acme`. */
   constructor(url: string | URL, options: LogClientOptions) {
-    [this.#policy, this.#origin] = trusted(options);
-    this.#timeout = count(options.timeout ?? 30_000, "timeout");
+    this.#trust = trusted(options);
+    const timeout = count(options.timeout ?? 30_000, "timeout");
     const base = new URL(url, globalThis.location?.href);
-    this.#remote = new Remote(base, options.fetch ?? ((...request) => fetch(...request)), this.#timeout);
+    this.#remote = new Remote(base, options.fetch ?? ((...request) => fetch(...request)), timeout);
     this.#answers = new Answers(this.#remote, count(options.cacheBytes ?? 16 << 20, "cacheBytes"));
-    this.#heads = options.heads ?? ("indexedDB" in globalThis ? new IndexedDbHeadStore() : new MemoryHeadStore());
+    const heads = options.heads ?? ("indexedDB" in globalThis ? new IndexedDbHeadStore() : new MemoryHeadStore());
+    this.#kept = new KeptHead(this.#trust, heads, this.#answers, timeout);
     // Frameworks that wrap objects in proxies, which private fields cannot pass, leave a frozen one alone.
     Object.freeze(this);
   }
 
   /** The log's newest checkpoint: signed as the policy asks, and no contradiction to the last one that was kept. */
   async checkpoint({ signal }: Waiting = {}): Promise<Checkpoint> {
-    const kept = this.#kept();
-    const before = await kept.get(signal);
-    const note = await this.#remote.get("checkpoint", MOST_BYTES.note, "no-cache", signal);
-    const shown = opened(note, this.#policy, this.#origin, true);
-    if (!(await kept.accept(shown, before, signal))) {
+    const before = await this.#kept.get(signal);
+    const note = await this.#remote.get("checkpoint", MOST_BYTES.note, signal);
+    const shown = opened(note, this.#trust, true);
+    if (!(await this.#kept.accept(shown, before, signal))) {
       throw new UncheckedError("older_checkpoint", `the log has shown more than ${shown.size} entries before`);
     }
     if (!this.#newest || shown.size > this.#newest.size) this.#newest = shown;
@@ -102,26 +100,25 @@ export class LogClient {
   /** The receipt of an entry, verified with it, and its checkpoint compared with the last one that was kept. */
   async receipt(index: number | bigint, { signal }: Waiting = {}): Promise<Receipt> {
     const at = u64(index, "index");
-    const kept = this.#kept();
-    const before = await kept.get(signal);
-    const [entry, bytes] = await within(undefined, signal, (both) =>
+    const before = await this.#kept.get(signal);
+    const [entry, bytes] = await within(signal, (both) =>
       Promise.all([
-        this.#remote.get(`entries/${at}`, MOST_BYTES.entry, "no-cache", both),
-        this.#remote.get(`entries/${at}/receipt`, MOST_BYTES.receipt, "no-cache", both),
+        this.#remote.get(`entries/${at}`, MOST_BYTES.entry, both),
+        this.#remote.get(`entries/${at}/receipt`, MOST_BYTES.receipt, both),
       ]),
     );
-    const proven = await verifyReceipt(bytes, entry, { policy: this.#policy, origin: this.#origin });
+    const proven = await verifyReceipt(bytes, entry, this.#trust);
     if (proven.index !== at) {
       throw new TamperingError("index_mismatch", `the receipt is of entry ${proven.index}, not ${at}`);
     }
     // An older checkpoint proves the entry as well as a newer one; what matters is that they are of one history.
-    await kept.accept(proven.checkpoint, before, signal);
+    await this.#kept.accept(proven.checkpoint, before, signal);
     return { receipt: textOf(bytes), entry, ...proven };
   }
 
   /** What is kept of this log's contradictions. */
   async evidence({ signal }: Waiting = {}): Promise<Evidence[]> {
-    return this.#kept().evidence(signal);
+    return this.#kept.evidence(signal);
   }
 
   /** A verified checkpoint of at least this size. */
@@ -133,10 +130,10 @@ export class LogClient {
   }
 
   async #read(head: Checkpoint, first: bigint, end: bigint, signal?: AbortSignal, again = true): Promise<Entry[]> {
-    const paths = pathsOf(head.size, [0n, first, end]);
-    const prove = (answers: Uint8Array[]) => openEntries(treeOf(head), first, end, answers);
+    const tree = treeOf(head);
+    const range: ReadEntries = [0n, first, end];
     try {
-      const entries = await this.#answers.proven(paths, prove, signal);
+      const entries = await this.#answers.proven(pathsOf(tree, range), (answers) => openEntries(tree, range, answers), signal);
       return entries.map((bytes, at) => new Entry(first + BigInt(at), bytes, head));
     } catch (error) {
       // A log may take away a partial tile once the full one is there (tlog-tiles); a newer head does not ask for it.
@@ -145,18 +142,6 @@ export class LogClient {
       if (newer.size <= head.size) throw error;
       return this.#read(newer, first, end, signal, false);
     }
-  }
-
-  /** The kept head of this client's log. Not made in the constructor: the verifier, which reads the policy, may come later. */
-  #kept(): KeptHead {
-    if (this.#origin === undefined) {
-      const [origin, ...others] = policyOrigins(this.#policy);
-      if (origin === undefined || others.length) {
-        throw new TypeError("the policy names not one log: set `origin`");
-      }
-      this.#origin = origin;
-    }
-    return new KeptHead(this.#policy, this.#origin, this.#heads, this.#answers, this.#timeout);
   }
 }
 

@@ -32,8 +32,9 @@ export async function verifyInclusions(checkpoint: Checkpoint, inclusions: reado
   try {
     verifier.proveInclusions(tree, items.flatMap(({ index, entry, proof }) => [entry, index, proof]));
   } catch (error) {
-    const wrong = error instanceof TamperingError ? items[error.position ?? -1] : undefined;
-    throw wrong ? new TamperingError((error as TamperingError).code, `not proven: ${wrong.position}`, { position: wrong.position }) : error;
+    if (!(error instanceof TamperingError) || error.position === undefined) throw error;
+    const { position } = items[error.position]!;
+    throw new TamperingError(error.code, `not proven: ${position}`, { position });
   }
 }
 
@@ -44,14 +45,16 @@ export interface Run {
 }
 
 /** What to fetch below the log's prefix for `verifyEntries`. */
-export async function entriesPaths(checkpoint: Checkpoint, { from, to }: Run): Promise<string[]> {
-  return verifier.pathsOf(treeOf(checkpoint).size, [0n, u64(from, "from"), u64(to, "to")]);
+export async function entriesPaths(checkpoint: Checkpoint, run: Run): Promise<string[]> {
+  return verifier.pathsOf(treeOf(checkpoint), entriesOf(run));
 }
 
 /** The entries of the run, proven as a whole by the answers to `entriesPaths`, in their order. */
-export async function verifyEntries(checkpoint: Checkpoint, { from, to }: Run, answers: readonly Uint8Array[]): Promise<Uint8Array[]> {
-  return verifier.openEntries(treeOf(checkpoint), u64(from, "from"), u64(to, "to"), pieces(answers));
+export async function verifyEntries(checkpoint: Checkpoint, run: Run, answers: readonly Uint8Array[]): Promise<Uint8Array[]> {
+  return verifier.openEntries(treeOf(checkpoint), entriesOf(run), pieces(answers));
 }
+
+const entriesOf = ({ from, to }: Run): verifier.ReadEntries => [0n, u64(from, "from"), u64(to, "to")];
 
 /** A tile, or the first `width` hashes of it. */
 export interface Tile {
@@ -62,26 +65,26 @@ export interface Tile {
 
 /** What to fetch below the log's prefix for `verifyTile`; the tile itself comes first. */
 export async function tilePaths(checkpoint: Checkpoint, tile: Tile): Promise<string[]> {
-  return verifier.pathsOf(treeOf(checkpoint).size, readOf(tile));
+  return verifier.pathsOf(treeOf(checkpoint), tileOf(tile));
 }
 
 /** Resolves if the first of the answers to `tilePaths` is that tile of the tree. */
 export async function verifyTile(checkpoint: Checkpoint, tile: Tile, answers: readonly Uint8Array[]): Promise<void> {
-  verifier.proveTile(treeOf(checkpoint), readOf(tile), pieces(answers));
+  verifier.proveTile(treeOf(checkpoint), tileOf(tile), pieces(answers));
 }
 
-const readOf = ({ level, index, width = 256 }: Tile): verifier.Read => [1n, u64(level, "level"), u64(index, "index"), u64(width, "width")];
+const tileOf = ({ level, index, width = 256 }: Tile): verifier.Read => [1n, u64(level, "level"), u64(index, "index"), u64(width, "width")];
 
 const pieces = (answers: readonly Uint8Array[]) => list(answers, "answers").map((answer) => bytes(answer, "answer"));
 
 /** What to fetch below the log's prefix for `verifyConsistency`. */
 export async function consistencyPaths(older: Checkpoint, newer: Checkpoint): Promise<string[]> {
-  return verifier.pathsOf(treeOf(newer).size, [2n, treeOf(older).size]);
+  return verifier.pathsOf(treeOf(newer), verifier.readConsistency(treeOf(older)));
 }
 
 /** Resolves if the newer tree begins with the older one: nothing was changed, and nothing taken out. */
 export async function verifyConsistency(older: Checkpoint, newer: Checkpoint, answers: readonly Uint8Array[]): Promise<void> {
-  const trees = [treeOf(older), treeOf(newer)] as const;
+  const trees = [treeOf(newer), treeOf(older)] as const;
   if (older.origin !== newer.origin) {
     throw new TamperingError("origin_mismatch", `${older.origin}, ${newer.origin}`);
   }
@@ -94,7 +97,7 @@ export async function verifyReceipt(
   entry: Uint8Array,
   trust: Trust,
 ): Promise<{ index: bigint; checkpoint: Checkpoint }> {
-  const given = [encoded(receipt, "receipt"), bytes(entry, "entry"), ...trusted(trust)] as const;
+  const given = [encoded(receipt, "receipt"), bytes(entry, "entry"), trusted(trust)] as const;
   const [origin, size, root, note, index] = verifier.openReceipt(...given);
   return { index, checkpoint: checkpointOf(note, [origin, size, root]) };
 }

@@ -25,20 +25,21 @@ export class Remote {
   }
 
   /** The bytes at `path`, if the answer is complete and has the status 200. */
-  get(path: string, most: number, cache: RequestCache, signal?: AbortSignal): Promise<Uint8Array> {
+  get(path: string, most: number, signal?: AbortSignal, cache: RequestCache = "no-cache"): Promise<Uint8Array> {
     // A query that the log's address has, an access key say, stays.
     const url = new URL(this.#base);
     url.pathname = url.pathname.replace(/\/*$/, "/") + path;
     // Called without a receiver: a browser's fetch refuses any but its own.
     const fetch = this.#fetch;
-    return within(this.#timeout, signal, async (signal) => {
+    const answer = async (signal: AbortSignal) => {
       try {
         return await body(await fetch(url, { cache, signal }), most, signal);
       } catch (cause) {
         if (cause instanceof VerificationError) throw cause;
         throw new UncheckedError("unreachable", `${url.pathname}: ${cause}`, { cause });
       }
-    });
+    };
+    return within(signal, answer, this.#timeout);
   }
 }
 

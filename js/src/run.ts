@@ -1,5 +1,6 @@
 // Reading consecutive entries: a group of bundles at a time is proven as a whole, while the next ones are on their way.
 
+import { follow } from "./deadline.js";
 import type { Entry } from "./entry.js";
 
 /** Reads and proves the entries of `[first, end)`. */
@@ -38,9 +39,7 @@ async function* generator(
   caller: AbortSignal | undefined,
 ): AsyncGenerator<Entry, void> {
   const { signal } = stop;
-  const follow = () => stop.abort(caller?.reason);
-  caller?.throwIfAborted();
-  caller?.addEventListener("abort", follow);
+  follow(caller, stop);
   try {
     const { first, end, read } = await bounds(signal);
     const groups: Promise<Entry[]>[] = [];
@@ -65,7 +64,6 @@ async function* generator(
       }
     }
   } finally {
-    caller?.removeEventListener("abort", follow);
     stop.abort();
   }
 }

@@ -2,7 +2,11 @@
 
 import { text } from "./wasm/text.js";
 
-export function wasmModule(): BufferSource {
+export function wasmModule(): WebAssembly.Module {
+  return new WebAssembly.Module(wasm());
+}
+
+export function wasm(): BufferSource {
   const bytes = new Uint8Array(text.length);
   let length = 0;
   let page = 0;

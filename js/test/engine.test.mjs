@@ -85,9 +85,10 @@ test("any bytes come back from their text", async () => {
     const text = textOf(bytes);
     assert.match(text, /^[ -~]*$/);
     assert.doesNotMatch(text, /["\\]/);
+    // Replaced by a function, since the text may have what a replacement gives a meaning to, such as $'.
     const alone = code.replace(/import .*;/, () => `const text = ${JSON.stringify(text)};`);
-    const { wasmModule } = await import(`data:text/javascript,${encodeURIComponent(alone)}`);
-    assert.deepEqual([...wasmModule()], bytes);
+    const { wasm } = await import(`data:text/javascript;base64,${Buffer.from(alone).toString("base64")}`);
+    assert.deepEqual([...wasm()], bytes);
   }
 });
 

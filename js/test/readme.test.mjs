@@ -101,11 +101,7 @@ test("the codes that it lists are those that the package has of its own", async 
 
 function answerOf(log, witness, path) {
   if (path === "checkpoint") return log.checkpoint(log.size, [witness]);
-  const [, index, of] = /^proof\/inclusion\?index=(\d+)&size=(\d+)$/.exec(path) ?? [];
-  if (index) return json(log.inclusion(Number(index), Number(of)));
-  return log.answer(path);
-}
-
-function json(hashes) {
-  return JSON.stringify({ proof: hashes.map((hash) => hash.toString("base64")) });
+  const [, index, size] = /^proof\/inclusion\?index=(\d+)&size=(\d+)$/.exec(path) ?? [];
+  if (!index) return log.answer(path);
+  return JSON.stringify({ proof: log.inclusion(Number(index), Number(size)).map((hash) => hash.toString("base64")) });
 }

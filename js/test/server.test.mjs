@@ -62,10 +62,10 @@ test("a log that grows is followed, from head to head", async () => {
   for await (const entry of client.entries()) indexes.push(Number(entry.index));
   assert.deepEqual(indexes, indexes.map((_, at) => at));
   assert.ok(indexes.length >= Number(newer.size));
-  const paths = await consistencyPaths(older, newer);
-  await verifyConsistency(older, newer, await Promise.all(paths.map(bytes)));
-  const inclusion = await json(`proof/inclusion?index=500&size=${newer.size}`);
-  await verifyInclusion(newer, { index: 500, entry: (await client.entry(500)).bytes, proof: inclusion.proof });
+  const answers = await Promise.all((await consistencyPaths(older, newer)).map(async (path) => new Uint8Array(await (await get(path)).arrayBuffer())));
+  await verifyConsistency(older, newer, answers);
+  const { proof } = await (await get(`proof/inclusion?index=500&size=${newer.size}`)).json();
+  await verifyInclusion(newer, { index: 500, entry: (await client.entry(500)).bytes, proof });
 });
 
 test("another log's key opens nothing of this one", async () => {
@@ -82,12 +82,10 @@ async function append(texts) {
   return (await response.json()).receipts ?? [];
 }
 
-async function bytes(path) {
-  return new Uint8Array(await (await fetch(`${log}/${path}`)).arrayBuffer());
-}
-
-async function json(path) {
-  return (await fetch(`${log}/${path}`)).json();
+async function get(path) {
+  const response = await fetch(`${log}/${path}`);
+  assert.equal(response.status, 200, path);
+  return response;
 }
 
 /** The address that the server prints once it is ready. */

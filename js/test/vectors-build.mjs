@@ -3,7 +3,6 @@
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
-import { renewable } from "../scripts/wasm-glue.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const folder = fileURLToPath(new URL("../../target/wasm/vectors/", import.meta.url));
@@ -16,9 +15,8 @@ const contents = `
 
 const glue = {
   name: "the glue that goes with this wasm",
-  setup({ onLoad }) {
-    onLoad({ filter: /\/src\/wasm\/verifier\.js$/ }, async () => ({ contents: renewable(await readFile(`${folder}verifier.js`, "utf8")) }));
-  },
+  // In the place of the package's, and so with its imports.
+  setup: ({ onLoad }) => onLoad({ filter: /[/\\]wasm[/\\]verifier\.js$/ }, async () => ({ contents: await readFile(`${folder}verifier.js`) })),
 };
 
 /** An ES module with `verifier`, `perform` and `init`, and the wasm that `init` has to be given. */

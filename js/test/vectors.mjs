@@ -21,6 +21,8 @@ function unhex(hex) {
   return Uint8Array.from(hex.match(/../g) ?? [], (pair) => parseInt(pair, 16));
 }
 
+const tree = (size, root, verifier) => [integer(size), verifier.parseProof([root])];
+
 /** What runs the vectors of each file, all of a file's with one; it throws what the vector is refused with. */
 const CHECKS = {
   base64: ({ text }, { readBack }) => readBack(100, bytes(text)),
@@ -38,16 +40,12 @@ const CHECKS = {
   },
   cosignature: ({ checkpoint, policy }, { attestlog }) => attestlog.openCheckpoint(bytes(checkpoint), { policy: text(policy) }),
   receipt: ({ receipt, entry, policy }, { attestlog }) => attestlog.verifyReceipt(bytes(receipt), bytes(entry), { policy: text(policy) }),
-  inclusion: ({ size, root, index, entry, proof }, { verifier, hash, hashes }) =>
-    verifier.proveInclusion({ size: integer(size), root: hash(root) }, integer(index), bytes(entry), hashes(proof)),
-  // The package proves consistency from tiles; the proof's own hashes are for RFC 6962's.
+  inclusion: ({ size, root, index, entry, proof }, { verifier }) =>
+    verifier.proveInclusion(tree(size, root, verifier), integer(index), bytes(entry), verifier.parseProof(proof)),
   consistency: ({ old_size, old_root, new_size, new_root, proof }, { perform }) =>
-    perform(105, bytes(old_root), integer(old_size), integer(new_size), bytes(new_root), ...proof.map(bytes)),
-  tile({ size, root, level, index, width, answers }, { verifier, hash }) {
-    const read = [1n, integer(level), integer(index), integer(width)];
-    const given = answers.map((answer) => unhex(answer.hex ?? answer));
-    verifier.proveTile({ size: integer(size), root: hash(root) }, read, given);
-  },
+    perform(105, utf8(old_root), integer(old_size), integer(new_size), utf8(new_root), ...proof.map(utf8)),
+  tile: ({ size, root, level, index, width, answers }, { verifier }) =>
+    verifier.proveTile(tree(size, root, verifier), [1n, integer(level), integer(index), integer(width)], answers.map(bytes)),
 };
 
 export const FILES = Object.keys(CHECKS);
@@ -57,7 +55,12 @@ const OTHERWISE = { checkpoint_opened_with_a_witness_key: "malformed_policy" };
 
 /** Runs a file's vectors: how many, and those with another verdict or code than the file's. `build` is `vectors-build.mjs`'s. */
 export async function runVectors(name, vectors, attestlog, build) {
-  const tools = { attestlog, ...build, ...toolsOf(build) };
+  /** That what is read is written back as it was. */
+  const readBack = (operation, read, ...further) => {
+    const [written] = build.perform(operation, read, ...further);
+    if (!same(written, read)) throw new Error("written back as something else");
+  };
+  const tools = { attestlog, ...build, readBack };
   const wrong = [];
   let run = 0;
   for (const { name: vector, input, expect } of vectors) {
@@ -71,18 +74,4 @@ export async function runVectors(name, vectors, attestlog, build) {
     if (code !== (OTHERWISE[vector] ?? expect)) wrong.push(`${vector}: ${code}, not ${expect}`);
   }
   return { run, wrong };
-}
-
-function toolsOf({ perform, verifier }) {
-  // In base64, as in notes and proofs.
-  const hashes = (texts) => verifier.parseProof(texts);
-  return {
-    hashes,
-    hash: (text) => hashes([text]),
-    /** That what is read is written back as it was. */
-    readBack(operation, ...read) {
-      const [written] = perform(operation, ...read);
-      if (!same(written, read[0])) throw new Error("written back as something else");
-    },
-  };
 }

@@ -25,7 +25,7 @@ test("the vectors of proofs are run in the shape that they are to have, and a wr
   const inputs = {
     inclusion: { size: 300, root: root(300), index: 7, entry: "entry 7", proof: base64(log.inclusion(7)) },
     consistency: { old_size: "100", old_root: root(100), new_size: "300", new_root: root(300), proof: base64(log.consistency(100)) },
-    tile: { size: 300, root: root(300), level: 0, index: 1, width: 44, answers: ["tile/0/001.p/44", "tile/1/000.p/1"].map((path) => log.tile(path).toString("hex")) },
+    tile: { size: 300, root: root(300), level: 0, index: 1, width: 44, answers: ["tile/0/001.p/44", "tile/1/000.p/1"].map((path) => ({ hex: log.tile(path).toString("hex") })) },
   };
   for (const [name, input] of Object.entries(inputs)) {
     const vectors = [{ name: "right", input, expect: "ok" }, { name: "wrong", input, expect: "root_mismatch" }];

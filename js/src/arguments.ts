@@ -9,7 +9,7 @@ export function u64(value: unknown, name: string): bigint {
     if (BigInt.asUintN(64, integer) === integer) return integer;
   }
   const Wrong = /bigint|number/.test(typeof value) ? RangeError : TypeError;
-  throw new Wrong(`${name} must be an integer within 64 bits, from 2^53 on a bigint`);
+  throw new Wrong(`${name} must be an integer of 64 bits, from 2^53 on a bigint`);
 }
 
 /** Bytes; by their tag and not by `instanceof`, which another realm's Uint8Array is not. */

@@ -2,7 +2,7 @@
 
 import { wasmModule } from "wasm-source";
 import { taken } from "./answer.js";
-import { type Kind, TamperingError, UncheckedError, UnreadableError } from "./errors.js";
+import { TamperingError, UncheckedError, UnreadableError } from "./errors.js";
 import { joined } from "./joined.js";
 import { call, initSync } from "./wasm/verifier.js";
 
@@ -50,10 +50,9 @@ export function unavailable(cause: unknown): UncheckedError {
 }
 
 /** `place` is the item of `verifyInclusions`, or the line of a policy from 1 on, that is at fault. */
-type Refusal = [kind: Kind, code: string, place?: bigint];
+type Refusal = [kind: bigint, code: string, place?: bigint];
 
 function errorOf([kind, code, place]: Refusal): Error {
-  const Class = { parse: UnreadableError, verify: TamperingError, unchecked: UncheckedError }[kind];
-  const words = code.replaceAll("_", " ");
-  return place === undefined ? new Class(code, words) : new Class(code, `${words}: ${place}`, { position: Number(place) });
+  const Class = [UnreadableError, TamperingError, UncheckedError][Number(kind)]!;
+  return place === undefined ? new Class(code, code) : new Class(code, `${code}: ${place}`, { position: Number(place) });
 }

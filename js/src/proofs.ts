@@ -28,7 +28,7 @@ export async function verifyInclusions(checkpoint: Checkpoint, inclusions: reado
     return { index: u64(index, "index"), entry: bytes(entry, "entry"), proof: hashes(proof), position };
   });
   // Neighbours share the most where they stand beside each other.
-  items.sort((one, other) => (one.index < other.index ? -1 : one.index > other.index ? 1 : 0));
+  items.sort((one, other) => Number(one.index - other.index));
   try {
     verifier.proveInclusions(tree, items.flatMap(({ index, entry, proof }) => [entry, index, proof]));
   } catch (error) {

@@ -25,12 +25,12 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    /// Puts the kind, the code and the place.
+    /// Puts the kind, which is the place of a class in `js/src/engine.ts`, the code and the place.
     pub(crate) fn put(&self) {
-        put_text(match self.error {
-            Error::Parse(_) => b"parse",
-            Error::Verify(_) => b"verify",
-            Error::Unchecked(_) => b"unchecked",
+        put_number(match self.error {
+            Error::Parse(_) => 0,
+            Error::Verify(_) => 1,
+            Error::Unchecked(_) => 2,
         });
         put_text(self.error.code().as_bytes());
         if let Some(place) = self.place {

@@ -53,7 +53,6 @@ const html = "<!doctype html><title>Sign in to the network</title>".padEnd(3000,
 const badly = [
   ["never begins", () => {}, "late"],
   ["has headers and then nothing", (response, headers) => response.writeHead(200, headers).flushHeaders(), "late"],
-  ["stops in the middle", (response, headers, bytes) => response.writeHead(200, withLength(headers, bytes.length)).write(half(bytes)), "late"],
   ["lacks its last byte for ever", (response, headers, bytes) => response.writeHead(200, withLength(headers, bytes.length)).write(bytes.subarray(0, -1)), "late"],
   ["comes byte by byte without an end", trickle, "late"],
   ["has no end and comes fast", pour, unchecked("answer_too_large")],

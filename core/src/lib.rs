@@ -2,7 +2,7 @@
 //!
 //! Nothing here does IO, reads a clock, draws randomness or panics on any input. In reading order: [`Hash`](struct@Hash); the
 //! tree's shape ([`LeafIndex`], [`TreeSize`], [`NodeId`]); the proofs; tiles and entry bundles; [`RightEdge`] to
-//! append; keys and signed notes; [`Checkpoint`], [`Policy`] and [`Receipt`]; [`EntriesRead`] to read a
+//! append; keys and signed notes; [`Checkpoint`], [`Policy`] and [`Receipt`]; [`LogRead`] to read a
 //! served log.
 #![no_std]
 #![warn(clippy::std_instead_of_core, clippy::alloc_instead_of_core)]

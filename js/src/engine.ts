@@ -16,7 +16,7 @@ let memory: WebAssembly.Memory | undefined;
 export type Argument = bigint | Uint8Array;
 
 /** What the operation of that number answers; what it throws is one of our errors. */
-export function perform<Answer>(operation: number, ...given: Argument[]): Answer {
+export function perform<Answer>(operation: number, given: readonly Argument[]): Answer {
   memory ??= instantiate();
   taken();
   let holds;

@@ -20,37 +20,37 @@ export type ReadEntries = [0n, first: bigint, end: bigint];
 export type Read = ReadEntries | [1n, level: bigint, index: bigint, width: bigint] | [2n, old: bigint];
 
 /** The origins of the logs that a policy trusts. */
-export const policyOrigins = (policy: string) => perform<string[]>(0, utf8(policy));
+export const policyOrigins = (policy: string) => perform<string[]>(0, [utf8(policy)]);
 
 /** A note's head, signed by a log of the policy, of this origin, and by the witnesses if `quorum` is asked. */
 export const openNote = (note: Uint8Array, { policy, origin }: Trust, quorum: boolean) =>
-  perform<Head>(1, utf8(policy), utf8(origin), note, quorum ? 0n : 1n);
+  perform<Head>(1, [utf8(policy), utf8(origin), note, quorum ? 0n : 1n]);
 
 export const openReceipt = (receipt: Uint8Array, entry: Uint8Array, { policy, origin }: Trust) =>
-  perform<[...head: Head, note: Uint8Array, index: bigint]>(2, utf8(policy), utf8(origin), receipt, entry);
+  perform<[...head: Head, note: Uint8Array, index: bigint]>(2, [utf8(policy), utf8(origin), receipt, entry]);
 
 export const proveInclusion = (tree: Tree, index: bigint, entry: Uint8Array, proof: Uint8Array) =>
-  perform(3, ...tree, index, entry, proof);
+  perform(3, [...tree, index, entry, proof]);
 
 /** Of each item its entry, its index and its proof; in the order of the indexes, for shared paths to be hashed once. */
-export const proveInclusions = (tree: Tree, items: Argument[]) => perform(4, ...tree, ...items);
+export const proveInclusions = (tree: Tree, items: Argument[]) => perform(4, [...tree, ...items]);
 
 /** Hashes in base64: their bytes, one after the other. */
-export const parseProof = (hashes: string[]) => perform<[Uint8Array]>(5, ...hashes.map((hash) => utf8(hash)))[0];
+export const parseProof = (hashes: string[]) => perform<[Uint8Array]>(5, hashes.map((hash) => utf8(hash)))[0];
 
 /** What to fetch below the log's prefix. */
-export const pathsOf = ([size]: Tree, read: Read) => perform<string[]>(6, size, ...read);
+export const pathsOf = ([size]: Tree, read: Read) => perform<string[]>(6, [size, ...read]);
 
 /** The entries that were to be read, proven by what was fetched. */
 export function openEntries(tree: Tree, read: ReadEntries, answers: Uint8Array[]): Uint8Array[] {
-  const [start, ...entries] = perform<[bigint, ...Uint8Array[]]>(7, ...tree, ...read, ...answers);
+  const [start, ...entries] = perform<[bigint, ...Uint8Array[]]>(7, [...tree, ...read, ...answers]);
   return entries.slice(Number(read[1] - start), Number(read[2] - start));
 }
 
-export const proveTile = (tree: Tree, read: Read, answers: Uint8Array[]) => perform(8, ...tree, ...read, ...answers);
+export const proveTile = (tree: Tree, read: Read, answers: Uint8Array[]) => perform(8, [...tree, ...read, ...answers]);
 
 /** That a tree begins with an older one, by what `readConsistency` names. */
 export const proveConsistency = (newer: Tree, older: Tree, answers: Uint8Array[]) =>
-  perform(9, ...newer, ...older, ...readConsistency(older), ...answers);
+  perform(9, [...newer, ...older, ...readConsistency(older), ...answers]);
 
 export const readConsistency = ([size]: Tree): Read => [2n, size];

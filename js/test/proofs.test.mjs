@@ -243,3 +243,11 @@ async function rejects(promise, constructor, code) {
   const error = await promise.then(() => assert.fail("it was accepted"), (error) => error);
   assert.ok(error instanceof constructor && error.code === code, `${error.name} ${error.code}: ${error.message}`);
 }
+
+test("a hundred thousand proofs are one batch", async () => {
+  const few = Array.from({ length: 300 }, (_, at) => inclusion(at));
+  const items = Array.from({ length: 100_000 }, (_, at) => few[at % 300]);
+  await attestlog.verifyInclusions(head, items);
+  items[99_999] = { ...items[99_999], entry: Buffer.from("another") };
+  await assert.rejects(attestlog.verifyInclusions(head, items), { code: "root_mismatch", position: 99_999 });
+});

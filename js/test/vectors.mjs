@@ -30,7 +30,7 @@ const CHECKS = {
   vkey: ({ vkey }, { readBack }) => readBack(102, bytes(vkey)),
   note: ({ note, keys }, { readBack }) => readBack(104, bytes(note), ...keys.map(utf8)),
   async policy({ policy, checkpoint }, { perform, readBack, attestlog }) {
-    const [written] = perform(103, bytes(policy));
+    const [written] = perform(103, [bytes(policy)]);
     readBack(103, written);
     if (checkpoint !== undefined) await attestlog.openCheckpoint(bytes(checkpoint), { policy: text(policy) });
   },
@@ -43,7 +43,7 @@ const CHECKS = {
   inclusion: ({ size, root, index, entry, proof }, { verifier }) =>
     verifier.proveInclusion(tree(size, root, verifier), integer(index), bytes(entry), verifier.parseProof(proof)),
   consistency: ({ old_size, old_root, new_size, new_root, proof }, { perform }) =>
-    perform(105, utf8(old_root), integer(old_size), integer(new_size), utf8(new_root), ...proof.map(utf8)),
+    perform(105, [utf8(old_root), integer(old_size), integer(new_size), utf8(new_root), ...proof.map(utf8)]),
   tile: ({ size, root, level, index, width, answers }, { verifier }) =>
     verifier.proveTile(tree(size, root, verifier), [1n, integer(level), integer(index), integer(width)], answers.map(bytes)),
 };
@@ -57,7 +57,7 @@ const OTHERWISE = { checkpoint_opened_with_a_witness_key: "malformed_policy" };
 export async function runVectors(name, vectors, attestlog, build) {
   /** That what is read is written back as it was. */
   const readBack = (operation, read, ...further) => {
-    const [written] = build.perform(operation, read, ...further);
+    const [written] = build.perform(operation, [read, ...further]);
     if (!same(written, read)) throw new Error("written back as something else");
   };
   const tools = { attestlog, ...build, readBack };

@@ -4,6 +4,7 @@ pub mod appender;
 pub mod bundle;
 pub mod deployment;
 pub mod event;
+pub mod export;
 pub mod fsck;
 pub mod http;
 pub mod keyring;

@@ -12,6 +12,7 @@
 //! A complete log needs no receipts: its root follows from its entries. [`export`] writes a bundle, [`verify_bundle`] reads it.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use attestlog_core::{ParseError, base64, validate_entry_size};
 use serde::{Deserialize, Serialize};
@@ -19,7 +20,7 @@ use serde::{Deserialize, Serialize};
 mod export;
 mod verify;
 
-pub use export::{ExportError, Selection, export};
+pub use export::{Entries, ExportError, Selection, export};
 pub use verify::{BundleError, BundleReport, verify_bundle};
 
 /// The name and version of the format.
@@ -46,6 +47,10 @@ pub struct Manifest {
     pub first_index: u64,
     /// The number of entries.
     pub count: u64,
+    /// What the entries were searched by. Without it their indexes have no gap; with it they increase, and nothing says
+    /// that an entry that matches was not left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<BTreeMap<String, String>>,
     /// What proves them.
     pub proof: Proof,
     /// The files beside this one; a name with `/` at its end is a folder of one file an entry.

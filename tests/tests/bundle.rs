@@ -9,7 +9,7 @@ use attestlog_core::{
     Checkpoint, Hash, KeyType, Policy, Receipt, SignedCheckpoint, UncheckedError, VerifierKey, VerifyError,
 };
 use attestlog_server::bundle::{
-    BundleError, BundleReport, ExportError, Manifest, Proof, Selection, export, verify_bundle,
+    BundleError, BundleReport, Entries, ExportError, Manifest, Proof, Selection, export, verify_bundle,
 };
 use attestlog_server::progress::Progress;
 use attestlog_server::store::Store;
@@ -34,9 +34,18 @@ async fn try_export(
     indexes: Option<Range<u64>>,
     receipts: bool,
 ) -> Result<(Manifest, PathBuf), ExportError> {
+    try_export_of(sample, name, indexes.map_or(Entries::All, Entries::Range), receipts).await
+}
+
+async fn try_export_of(
+    sample: &SampleLog,
+    name: &str,
+    entries: Entries,
+    receipts: bool,
+) -> Result<(Manifest, PathBuf), ExportError> {
     let path = sample.folder().join("bundles").join(name);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    let selection = Selection { indexes, receipts };
+    let selection = Selection { entries, receipts };
     let (checkpoint, progress) = (newest(sample).await, Progress::default());
     let manifest = export(&*sample.store, &sample.log, &checkpoint, selection, &path, &progress).await?;
     assert_eq!(progress.done(), progress.total());
@@ -139,6 +148,7 @@ async fn a_complete_log_is_proven_by_its_entries_alone() {
                 first_index: 0,
                 count: size,
                 bytes,
+                filter: None,
                 proof: Proof::Complete,
             };
             assert_eq!(report, expected);
@@ -159,6 +169,55 @@ async fn a_part_of_a_log_is_proven_by_receipts() {
             let count = indexes.end - indexes.start;
             assert_eq!((report.first_index, report.count, report.tree_size), (indexes.start, count, 1_100));
         }
+    }
+}
+
+#[tokio::test]
+async fn what_a_search_has_found_is_proven_entry_by_entry() {
+    let sample = SampleLog::with_checkpoints(&[300, 1_100]).await;
+    let found = |indexes: &[u64]| Entries::Found {
+        indexes: indexes.to_vec(),
+        filter: [("actor".to_owned(), "usr_7".to_owned())].into(),
+    };
+    let wanted = [1_099, 3, 4, 5, 255, 256, 700, 4];
+    let (manifest, path) = try_export_of(&sample, "found.tar", found(&wanted), false).await.unwrap();
+    assert_eq!((manifest.proof, manifest.first_index, manifest.count), (Proof::Receipts, 3, 7));
+    let report = verify_bundle(&path, &policy()).unwrap();
+    assert_eq!((report.first_index, report.count), (3, 7));
+    assert_eq!(report.filter.unwrap()["actor"], "usr_7");
+    let lines = String::from_utf8(member(&path, "entries.ndjson")).unwrap();
+    let indexes: Vec<u64> = lines
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["index"].as_u64().unwrap())
+        .collect();
+    assert_eq!(indexes, [3, 4, 5, 255, 256, 700, 1_099]);
+
+    // One line for another, twice the same, out of order, and gaps that no filter explains.
+    let lines: Vec<&str> = lines.split_inclusive('\n').collect();
+    for order in
+        [&[0, 1, 1, 3, 4, 5, 6][..], &[1, 0, 2, 3, 4, 5, 6], &[0, 1, 2, 4, 3, 5, 6], &[0, 1, 2, 3, 4, 5]]
+    {
+        let text: String = order.iter().map(|&line| lines[line]).collect();
+        let result = verify_with(&path, "entries.ndjson", |_| text.clone().into_bytes());
+        assert!(matches!(result, Err(BundleError::Malformed { .. })), "{order:?}: {result:?}");
+    }
+    let without = |bytes: Vec<u8>| {
+        let mut manifest: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        manifest.as_object_mut().unwrap().remove("filter").unwrap();
+        serde_json::to_vec(&manifest).unwrap()
+    };
+    assert_malformed(verify_with(&path, "manifest.json", without), "entries.ndjson");
+    // The entry of another index is not proven by this one's receipt.
+    let swapped = |bytes: Vec<u8>| replace(bytes, "\"index\":700", "\"index\":701");
+    assert_malformed(verify_with(&path, "entries.ndjson", swapped), "receipts/701.tlog-proof");
+
+    let (manifest, path) =
+        try_export_of(&sample, "all.tar", found(&Vec::from_iter(0..1_100)), false).await.unwrap();
+    assert_eq!((manifest.proof, manifest.filter), (Proof::Complete, None));
+    verify_bundle(&path, &policy()).unwrap();
+    for nothing in [&[][..], &[1_100, u64::MAX]] {
+        let refused = try_export_of(&sample, "none.tar", found(nothing), false).await;
+        assert!(matches!(refused, Err(ExportError::NothingFound)), "{refused:?}");
     }
 }
 
@@ -207,7 +266,8 @@ async fn nothing_is_left_beside_the_bundle_whether_it_succeeds_or_fails() {
     }
     let progress = Progress::default();
     progress.stop.cancel();
-    let (selection, checkpoint) = (Selection { indexes: None, receipts: true }, newest(&sample).await);
+    let (selection, checkpoint) =
+        (Selection { entries: Entries::All, receipts: true }, newest(&sample).await);
     let ended = export(&*sample.store, &sample.log, &checkpoint, selection, &path, &progress).await;
     assert!(matches!(ended, Err(ExportError::Cancelled)), "{ended:?}");
     assert_eq!((files_beside(&path), std::fs::read(&path).unwrap()), (vec!["bundle.tar".to_owned()], before));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use attestlog_core::{Hash, TreeSize};
-use attestlog_server::bundle::{ExportError, Selection, export};
+use attestlog_server::bundle::{Entries, ExportError, Selection, export};
 use attestlog_server::fsck::{Finding, Options, What, check};
 use attestlog_server::keyring::create_log;
 use attestlog_server::progress::Progress;
@@ -81,7 +81,8 @@ async fn finds_each_kind_of_damage() {
     }
     let checkpoint = attestlog_server::keyring::sign(&key(), TreeSize(300), Hash([9; 32])).unwrap();
     let target = tempfile::tempdir().unwrap();
-    let (path, selection) = (target.path().join("b.tar"), Selection { indexes: Some(5..9), receipts: false });
+    let (path, selection) =
+        (target.path().join("b.tar"), Selection { entries: Entries::Range(5..9), receipts: false });
     let refused = export(&*store, &log, &checkpoint, selection, &path, &Progress::default()).await;
     assert!(matches!(refused, Err(ExportError::NotProven { index: Some(5) })), "{refused:?}");
 }

@@ -180,8 +180,8 @@ async fn a_database_that_crashes_under_appends_loses_nothing_that_was_acknowledg
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_under_the_embedded_store_loses_nothing_that_was_acknowledged() {
     // What is freed later has to hold SQLite's write-ahead log (8 MB before it is emptied), and what that adds to the file.
-    const FREED: usize = 16 << 20;
-    let disk = SmallDisk::mount(40);
+    const FREED: usize = 28 << 20;
+    let disk = SmallDisk::mount(52);
     disk.take(FREED);
     let data = disk.path().join("data");
     let mut server = serve(&data, None);

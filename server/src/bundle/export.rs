@@ -2,6 +2,7 @@
 //!
 //! A crash leaves files that end in `.partial` beside the target, and nothing under its name.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::ops::Range;
@@ -25,10 +26,26 @@ const ENTRIES_AT_ONCE: u64 = 4096;
 /// What to export.
 #[derive(Clone, Debug)]
 pub struct Selection {
-    /// The indexes of the entries; `None` for all that the checkpoint covers.
-    pub indexes: Option<Range<u64>>,
+    /// Which entries.
+    pub entries: Entries,
     /// Whether to add receipts also if all entries are there, so that each can be taken out and proven by itself.
     pub receipts: bool,
+}
+
+/// Which entries to export.
+#[derive(Clone, Debug)]
+pub enum Entries {
+    /// All that the checkpoint covers.
+    All,
+    /// Those of a half-open range of indexes.
+    Range(Range<u64>),
+    /// Those that a search has found.
+    Found {
+        /// Their indexes, in any order.
+        indexes: Vec<u64>,
+        /// What was searched for, by the names of the filters.
+        filter: BTreeMap<String, String>,
+    },
 }
 
 /// Why there is no bundle.
@@ -43,6 +60,9 @@ pub enum ExportError {
         /// The checkpoint's size.
         size: u64,
     },
+    /// The search has found no entry that the checkpoint covers.
+    #[error("no entry matches, so there is nothing to export")]
+    NothingFound,
     /// The stored entries are not those that the checkpoint was signed for.
     #[error(
         "the entries are not those of the checkpoint{}: run attestlog fsck",
@@ -88,34 +108,61 @@ pub async fn export(
     progress: &Progress,
 ) -> Result<Manifest, ExportError> {
     let size = checkpoint.size().0;
-    let indexes = selection.indexes.unwrap_or(0..size);
-    let complete = indexes == (0..size);
-    if indexes.end > size || indexes.is_empty() && !complete {
-        return Err(ExportError::NoSuchEntries { indexes, size });
-    }
-    let proof = if complete && !selection.receipts { Proof::Complete } else { Proof::Receipts };
+    let (runs, filter) = runs(selection.entries, size)?;
+    let first_index = runs.first().map_or(0, |run| run.start);
+    let count = runs.iter().map(|run| run.end - run.start).sum();
+    let proof = if count == size && !selection.receipts { Proof::Complete } else { Proof::Receipts };
     let manifest = Manifest {
         format: FORMAT.to_owned(),
         origin: checkpoint.origin().to_owned(),
         vkey: log.vkey.clone(),
         tree_size: size,
-        first_index: indexes.start,
-        count: indexes.end - indexes.start,
+        first_index,
+        count,
+        filter: filter.filter(|_| proof == Proof::Receipts),
         proof,
         files: proof.files(),
     };
     let passes = if proof == Proof::Receipts { 2 } else { 1 };
     progress.expect(manifest.count.saturating_mul(passes));
-    let export = Export { store, log: log.id, checkpoint, indexes, progress };
+    let export = Export { store, log: log.id, checkpoint, runs, progress };
     export.write(&manifest, target).await?;
     Ok(manifest)
+}
+
+/// The chosen indexes as runs without gaps, in order, none empty, and what they were searched by.
+#[expect(clippy::type_complexity, reason = "it is taken apart at once")]
+fn runs(
+    entries: Entries,
+    size: u64,
+) -> Result<(Vec<Range<u64>>, Option<BTreeMap<String, String>>), ExportError> {
+    let (mut indexes, filter) = match entries {
+        Entries::All if size == 0 => return Ok((Vec::new(), None)),
+        Entries::All => return Ok((vec![0..size], None)),
+        Entries::Range(indexes) if indexes == (0..size) && size == 0 => return Ok((Vec::new(), None)),
+        Entries::Range(indexes) if indexes.end > size || indexes.is_empty() => {
+            return Err(ExportError::NoSuchEntries { indexes, size });
+        }
+        Entries::Range(indexes) => return Ok((vec![indexes], None)),
+        Entries::Found { indexes, filter } => (indexes, filter),
+    };
+    indexes.sort_unstable();
+    indexes.dedup();
+    let mut runs: Vec<Range<u64>> = Vec::new();
+    for index in indexes.into_iter().filter(|index| *index < size) {
+        match runs.last_mut() {
+            Some(run) if run.end == index => run.end += 1,
+            _ => runs.push(index..index + 1),
+        }
+    }
+    if runs.is_empty() { Err(ExportError::NothingFound) } else { Ok((runs, Some(filter))) }
 }
 
 struct Export<'a> {
     store: &'a dyn Store,
     log: LogId,
     checkpoint: &'a Checkpoint,
-    indexes: Range<u64>,
+    runs: Vec<Range<u64>>,
     progress: &'a Progress,
 }
 
@@ -150,21 +197,23 @@ impl Export<'_> {
         let mut lines = BufWriter::new(lines);
         let mut hashes = BufWriter::new(leaves.file().map_err(io_error)?);
         let (mut edge, mut full) = (RightEdge::EMPTY, Vec::new());
-        let mut next = self.indexes.start;
-        while next < self.indexes.end {
-            for entry in self.read(next).await? {
-                serde_json::to_writer(&mut lines, &EntryLine::new(next, &entry))
-                    .map_err(io::Error::from)
-                    .and_then(|()| lines.write_all(b"\n"))
-                    .map_err(io_error)?;
-                let leaf = Hash::leaf(&entry);
-                if manifest.proof == Proof::Complete {
-                    edge.append(leaf, &mut full);
-                    full.clear();
-                } else {
-                    hashes.write_all(leaf.as_ref()).map_err(io_error)?;
+        for run in &self.runs {
+            let mut next = run.start;
+            while next < run.end {
+                for entry in self.read(next..run.end).await? {
+                    serde_json::to_writer(&mut lines, &EntryLine::new(next, &entry))
+                        .map_err(io::Error::from)
+                        .and_then(|()| lines.write_all(b"\n"))
+                        .map_err(io_error)?;
+                    let leaf = Hash::leaf(&entry);
+                    if manifest.proof == Proof::Complete {
+                        edge.append(leaf, &mut full);
+                        full.clear();
+                    } else {
+                        hashes.write_all(leaf.as_ref()).map_err(io_error)?;
+                    }
+                    next += 1;
                 }
-                next += 1;
             }
         }
         lines.flush().and_then(|()| hashes.flush()).map_err(io_error)?;
@@ -174,16 +223,16 @@ impl Export<'_> {
         Ok(leaves)
     }
 
-    /// Some entries from `next` on, and at least one.
-    async fn read(&self, next: u64) -> Result<Vec<Vec<u8>>, ExportError> {
+    /// The first entries of a range, and at least one.
+    async fn read(&self, range: Range<u64>) -> Result<Vec<Vec<u8>>, ExportError> {
         if self.progress.stop.is_cancelled() {
             return Err(ExportError::Cancelled);
         }
-        let wanted = ENTRIES_AT_ONCE.min(self.indexes.end - next);
+        let wanted = ENTRIES_AT_ONCE.min(range.end - range.start);
         let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
-        let entries = self.store.entries(self.log, LeafIndex(next), wanted).await?;
+        let entries = self.store.entries(self.log, LeafIndex(range.start), wanted).await?;
         if entries.is_empty() {
-            return Err(ExportError::NotProven { index: Some(next) });
+            return Err(ExportError::NotProven { index: Some(range.start) });
         }
         self.progress.add(entries.len() as u64);
         Ok(entries)
@@ -197,24 +246,18 @@ impl Export<'_> {
     ) -> Result<(), ExportError> {
         let io_error = |source| ExportError::Io { path: target.to_owned(), source };
         let mut leaves = io::BufReader::new(File::open(leaves).map_err(io_error)?);
-        let mut first = self.indexes.start;
-        while first < self.indexes.end {
+        for group in groups(&self.runs) {
             if self.progress.stop.is_cancelled() {
                 return Err(ExportError::Cancelled);
             }
-            // To the end of a tile, so that each is read once.
-            let width = TILE_WIDTH as u64;
-            let end = ((first / width + 1).saturating_mul(width)).min(self.indexes.end);
-            let indexes: Vec<LeafIndex> = (first..end).map(LeafIndex).collect();
-            let proofs = prover::inclusions(self.store, self.log, &indexes, self.checkpoint.size()).await?;
-            for (index, proof) in (first..end).zip(proofs) {
+            let proofs = prover::inclusions(self.store, self.log, &group, self.checkpoint.size()).await?;
+            for (index, proof) in group.iter().zip(proofs) {
                 let mut leaf = [0; Hash::LEN];
                 io::Read::read_exact(&mut leaves, &mut leaf).map_err(io_error)?;
-                let receipt = self.receipt(index, proof, &Hash(leaf))?;
-                tar.add(&receipt_name(index), receipt.as_bytes()).map_err(io_error)?;
+                let receipt = self.receipt(index.0, proof, &Hash(leaf))?;
+                tar.add(&receipt_name(index.0), receipt.as_bytes()).map_err(io_error)?;
             }
-            self.progress.add(end - first);
-            first = end;
+            self.progress.add(group.len() as u64);
         }
         Ok(())
     }
@@ -226,6 +269,20 @@ impl Export<'_> {
         }
         Ok(Receipt::new(index, proof, self.checkpoint.clone().into(), None)?.format())
     }
+}
+
+/// The indexes of the runs, those of one tile together: each tile is read once.
+fn groups(runs: &[Range<u64>]) -> impl Iterator<Item = Vec<LeafIndex>> {
+    let mut indexes = runs.iter().cloned().flatten().peekable();
+    std::iter::from_fn(move || {
+        let tile = |index: u64| index / TILE_WIDTH as u64;
+        let first = indexes.next()?;
+        let mut group = vec![LeafIndex(first)];
+        while let Some(index) = indexes.next_if(|index| tile(*index) == tile(first)) {
+            group.push(LeafIndex(index));
+        }
+        Some(group)
+    })
 }
 
 /// A file beside the target, removed unless it is published.

@@ -3,6 +3,7 @@
 //! The archive is read as strictly as it is written: these members in this order, and nothing else. With receipts it is
 //! read at two places at once, so that each receipt meets the line of its entry.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::FileExt;
@@ -40,6 +41,9 @@ pub struct BundleReport {
     pub count: u64,
     /// The bytes of the entries.
     pub bytes: u64,
+    /// What the entries were searched by, as the bundle says: nothing proves that all that match are there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter: Option<BTreeMap<String, String>>,
     /// What proves them.
     pub proof: Proof,
 }
@@ -119,8 +123,8 @@ pub fn verify_bundle(path: &Path, policy: &Policy) -> Result<BundleReport, Bundl
     };
     members.end()?;
     check_padding(archive.into_inner())?;
-    let Manifest { origin, tree_size, first_index, count, proof, .. } = manifest;
-    Ok(BundleReport { origin, tree_size, first_index, count, bytes, proof })
+    let Manifest { origin, tree_size, first_index, count, filter, proof, .. } = manifest;
+    Ok(BundleReport { origin, tree_size, first_index, count, bytes, filter, proof })
 }
 
 fn read_manifest(members: &mut Members<'_>) -> Result<Manifest, BundleError> {
@@ -129,7 +133,9 @@ fn read_manifest(members: &mut Members<'_>) -> Result<Manifest, BundleError> {
     let Manifest { tree_size, first_index, count, proof, .. } = &manifest;
     let end = first_index.checked_add(*count).filter(|end| end <= tree_size);
     let is_complete = (*first_index, *count) == (0, *tree_size);
-    let fits = end.is_some() && (*count > 0 || is_complete) && (*proof == Proof::Receipts || is_complete);
+    let fits = end.is_some()
+        && (*count > 0 || is_complete)
+        && (*proof == Proof::Receipts || is_complete && manifest.filter.is_none());
     if manifest.format != FORMAT {
         Err(malformed(MANIFEST, format!("the format is not {FORMAT}")))
     } else if !fits || manifest.files != proof.files() {
@@ -162,10 +168,10 @@ fn verify_complete(
     manifest: &Manifest,
     checkpoint: &Checkpoint,
 ) -> Result<u64, BundleError> {
-    let mut lines = Lines::of(members.next(ENTRIES)?, manifest.first_index);
+    let mut lines = Lines::of(members.next(ENTRIES)?, manifest);
     let (mut edge, mut full, mut bytes) = (RightEdge::EMPTY, Vec::new(), 0_u64);
     for _ in 0..manifest.count {
-        let entry = lines.entry()?;
+        let (_, entry) = lines.entry()?;
         edge.append(Hash::leaf(&entry), &mut full);
         full.clear();
         bytes += entry.len() as u64;
@@ -185,10 +191,10 @@ fn verify_receipts(
     checkpoint: &Checkpoint,
     policy: &Policy,
 ) -> Result<u64, BundleError> {
-    let mut lines = Lines::of(entries.next(ENTRIES)?, manifest.first_index);
+    let mut lines = Lines::of(entries.next(ENTRIES)?, manifest);
     let mut bytes = 0_u64;
-    for index in manifest.first_index..manifest.first_index.saturating_add(manifest.count) {
-        let entry = lines.entry()?;
+    for _ in 0..manifest.count {
+        let (index, entry) = lines.entry()?;
         let name = receipt_name(index);
         let text = receipts.text(&name)?;
         let receipt = Receipt::parse(&text).map_err(|error| malformed(&name, error))?;
@@ -291,29 +297,38 @@ fn check_padding(rest: Box<dyn Read>) -> Result<(), BundleError> {
 /// The lines of the entries.
 struct Lines<R> {
     reader: BufReader<R>,
+    first: u64,
     next: u64,
+    /// Whether the next index may be larger than `next`.
+    gaps: bool,
     line: Vec<u8>,
 }
 
 impl<R: Read> Lines<R> {
-    fn of(reader: R, first: u64) -> Self {
-        Self { reader: BufReader::with_capacity(1 << 16, reader), next: first, line: Vec::new() }
+    fn of(reader: R, manifest: &Manifest) -> Self {
+        let reader = BufReader::with_capacity(1 << 16, reader);
+        let first = manifest.first_index;
+        Self { reader, first, next: first, gaps: manifest.filter.is_some(), line: Vec::new() }
     }
 
-    fn entry(&mut self) -> Result<Vec<u8>, BundleError> {
+    /// An entry and its index.
+    fn entry(&mut self) -> Result<(u64, Vec<u8>), BundleError> {
         self.line.clear();
         let mut reader = (&mut self.reader).take(MAX_LINE);
         reader.read_until(b'\n', &mut self.line).map_err(|error| unreadable(ENTRIES, error))?;
         let index = self.next;
-        let at = |reason: &dyn std::fmt::Display| malformed(ENTRIES, format!("entry {index}: {reason}"));
+        let at = move |reason: &dyn std::fmt::Display| malformed(ENTRIES, format!("entry {index}: {reason}"));
         let line =
             self.line.strip_suffix(b"\n").ok_or_else(|| at(&"its line is missing, cut off or too long"))?;
         let line: EntryLine<'_> = serde_json::from_slice(line).map_err(|error| at(&error))?;
-        if line.index != index {
+        let first = self.next == self.first;
+        if line.index != index && (first || !self.gaps || line.index < index) {
             return Err(at(&format!("the index {} stands in its place", line.index)));
         }
-        self.next = self.next.saturating_add(1);
-        line.into_entry().map_err(|error| at(&error))
+        let index = line.index;
+        let entry = line.into_entry().map_err(|error| at(&error))?;
+        self.next = index.saturating_add(1);
+        Ok((index, entry))
     }
 
     fn end(mut self) -> Result<(), BundleError> {

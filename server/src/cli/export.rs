@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use attestlog_core::{Checkpoint, LeafIndex};
-use attestlog_server::bundle::{self, ExportError, Selection};
+use attestlog_server::bundle::{self, Entries, ExportError, Selection};
 use attestlog_server::progress::Progress;
 use attestlog_server::store::{Log, Store};
 use clap::Args;
@@ -82,11 +82,11 @@ impl Export {
         log: &Log,
         checkpoint: &Checkpoint,
     ) -> Result<bundle::Manifest, Failure> {
-        let indexes = match (self.from, self.to) {
-            (None, None) => None,
-            (from, to) => Some(from.unwrap_or(0)..to.unwrap_or(checkpoint.size().0)),
+        let entries = match (self.from, self.to) {
+            (None, None) => Entries::All,
+            (from, to) => Entries::Range(from.unwrap_or(0)..to.unwrap_or(checkpoint.size().0)),
         };
-        let selection = Selection { indexes, receipts: self.receipts };
+        let selection = Selection { entries, receipts: self.receipts };
         let progress = Progress::default();
         let watch = Watch::start(&progress, &log.name);
         let written = bundle::export(store, log, checkpoint, selection, &self.out, &progress).await;

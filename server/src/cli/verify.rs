@@ -109,10 +109,15 @@ impl Verify {
                 }
                 return output::json(&value).map(|()| Verdict::Holds);
             }
-            Ok(BundleReport { origin, tree_size, first_index, count, .. }) => {
+            Ok(BundleReport { origin, tree_size, first_index, count, filter, .. }) => {
+                let found = if filter.is_some() {
+                    "; they were chosen by a search, which proves nothing of others"
+                } else {
+                    ""
+                };
                 let text = format!(
                     "holds: the {count} entries of {file}, from index {first_index}, are those of {origin}, under its \
-                     signed head of size {tree_size}"
+                     signed head of size {tree_size}{found}"
                 );
                 return output::line(&text).map(|()| Verdict::Holds);
             }

@@ -9,7 +9,7 @@ import { textOf } from "./wasm-text.mjs";
 
 process.chdir(fileURLToPath(new URL("..", import.meta.url)));
 const folder = resolve(process.argv[2] ?? "../target/wasm");
-const ENTRIES = ["index", "slim", "node"];
+const ENTRIES = ["index", "slim", "node", "event"];
 // What stands for the wasm until all is minified: esbuild would choose short names by the characters that the wasm has.
 const PLACE = "verifier.wasm";
 

@@ -12,15 +12,15 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const read = (path) => readFile(new URL(`../${path}`, import.meta.url), "utf8");
 
 test("no browser file names a module of Node, or waits at its top level", async () => {
-  for (const file of ["index.js", "index.cjs", "slim.js", "slim.cjs"]) {
+  for (const file of ["index.js", "index.cjs", "slim.js", "slim.cjs", "event.js", "event.cjs"]) {
     const text = await read(`dist/${file}`);
     assert.doesNotMatch(text, /node:|\bfs\/promises\b|\bimport\(|import\.meta|process\./, file);
   }
 });
 
-test("slim and node have none of the wasm in them", async () => {
+test("slim, node and event have none of the wasm in them", async () => {
   const inline = (await read("dist/index.js")).length;
-  for (const file of ["slim.js", "slim.cjs", "node.js", "node.cjs"]) {
+  for (const file of ["slim.js", "slim.cjs", "node.js", "node.cjs", "event.js", "event.cjs"]) {
     assert.ok((await read(`dist/${file}`)).length < inline / 3, file);
   }
 });

@@ -21,6 +21,7 @@ declare const policy: string;
 declare const receipt: string;
 declare const earlierNote: string;
 declare const bytes: Uint8Array;
+declare const client: { query(text: string, values?: unknown[]): Promise<{ rows: any[] }> };
 declare function show(text: string): void;
 declare module "*?url" { const address: string; export default address; }
 `;
@@ -31,7 +32,7 @@ await mkdir(join(folder, "node_modules"));
 await symlink(root, join(folder, "node_modules/attestlog"));
 
 test("there are as many blocks as somebody has looked at", () => {
-  assert.equal(blocks.length, 7);
+  assert.equal(blocks.length, 8);
 });
 
 test("every block compiles, for bundlers and for Node", async () => {
@@ -55,6 +56,8 @@ test("every block runs, but the one that only Vite can resolve", async (t) => {
   const witness = new Key("witness.example.com", 4, 4);
   const log = new SampleLog(Array.from({ length: 4800 }, (_, at) => `{"entry": ${at}}`), key);
   const shown = [];
+  const statements = [];
+  const client = { query: async (text) => (statements.push(text.split(" ")[0]), { rows: [{ ticket: "42" }] }) };
   // Tests alone would hash the whole tree for each answer.
   const answers = new Map();
   const answer = (path) => answers.get(path) ?? answers.set(path, answerOf(log, witness, path)).get(path);
@@ -64,7 +67,7 @@ test("every block runs, but the one that only Vite can resolve", async (t) => {
     const bytes = answer(pathname.replace("/logs/acme/", "") + search);
     return new Response(bytes ?? null, { status: bytes ? 200 : 404 });
   });
-  const given = { policy: key.vkey, receipt: log.receipt(7), earlierNote: log.checkpoint(4000), bytes: log.entries[7], show: (text) => shown.push(text) };
+  const given = { policy: key.vkey, receipt: log.receipt(7), earlierNote: log.checkpoint(4000), bytes: log.entries[7], show: (text) => shown.push(text), client };
   Object.assign(globalThis, given);
   process.chdir(folder);
   let run = 0;
@@ -76,10 +79,11 @@ test("every block runs, but the one that only Vite can resolve", async (t) => {
     run++;
   }
   process.chdir(root);
-  assert.equal(run, 6);
+  assert.equal(run, 7);
   assert.equal(shown[0], '4711 of 4800: {"entry": 4711}');
   assert.equal(shown[801], "the receipt is that of entry 7");
-  assert.deepEqual(shown.slice(802), ["the log has 4800 entries", "signed by the log and the witness: 4800", '{"entry": 4711}']);
+  assert.deepEqual(shown.slice(802), ["the log has 4800 entries", "signed by the log and the witness: 4800", '{"entry": 4711}', "ticket 42"]);
+  assert.deepEqual(statements, ["begin", "update", "select", "commit"]);
 });
 
 test("the codes that it lists are those that the package has of its own", async () => {

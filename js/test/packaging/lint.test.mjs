@@ -11,7 +11,7 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 test("npm run lint finds nothing", async () => {
   const { stdout } = await promisify(execFile)("npm", ["run", "lint"], { cwd: root }).catch(({ stdout, stderr }) => assert.fail(stdout + stderr));
   assert.match(stdout, /All good!/);
-  for (const entry of ["attestlog", "attestlog/slim", "attestlog/node"]) {
+  for (const entry of ["attestlog", "attestlog/slim", "attestlog/node", "attestlog/event"]) {
     assert.ok(stdout.includes(`"${entry}"\n\nnode16 (from CJS): 🟢 (CJS)\nnode16 (from ESM): 🟢 (ESM)\nbundler: 🟢`), stdout);
   }
 });

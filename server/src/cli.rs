@@ -34,7 +34,9 @@ mod migrate;
 mod options;
 mod output;
 mod receipt;
+mod reindex;
 mod remote;
+mod search;
 mod serve;
 mod verify;
 
@@ -68,6 +70,8 @@ enum Command {
     Verify(verify::Verify),
     Fsck(fsck::Fsck),
     Export(export::Export),
+    Search(search::SearchCommand),
+    Reindex(reindex::Reindex),
     #[command(subcommand)]
     Key(key::KeyCommand),
     Migrate(migrate::Migrate),
@@ -118,6 +122,8 @@ impl Cli {
             Command::Verify(verify) => verify.run(),
             Command::Fsck(fsck) => fsck.run().await,
             Command::Export(export) => export.run().await,
+            Command::Search(search) => search.run().await,
+            Command::Reindex(reindex) => reindex.run().await,
             Command::Key(key) => key.run().await,
             Command::Migrate(migrate) => migrate.run().await,
         }

@@ -23,6 +23,7 @@ use problem::Problem;
 
 mod append;
 mod entries;
+mod events;
 mod health;
 mod home;
 mod logs;
@@ -77,6 +78,7 @@ pub fn app(service: Arc<Service>, metrics: PrometheusHandle) -> Router {
         .merge(append::router())
         .merge(tickets::router())
         .merge(entries::router())
+        .merge(events::router())
         .merge(proofs::router())
         .merge(health::router())
         .split_for_parts();

@@ -13,6 +13,7 @@ pub mod progress;
 pub mod prover;
 pub mod published;
 pub mod publisher;
+pub mod search;
 pub mod secret;
 pub mod sequencer;
 pub mod serve;

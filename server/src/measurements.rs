@@ -59,4 +59,20 @@ fn describe() {
         "attestlog_refused_heads_total",
         "Heads that were not signed: they contradict history."
     );
+    describe_gauge!(
+        "attestlog_search_lag_entries",
+        "Entries of the trees that the search index does not have."
+    );
+    describe_gauge!(
+        "attestlog_search_lag_seconds",
+        "The time since the oldest of them was appended; 0 without any."
+    );
+    describe_counter!(
+        "attestlog_search_indexed_total",
+        "Entries that this server added to the search index."
+    );
+    describe_counter!(
+        "attestlog_search_failures_total",
+        "Steps of the search index that failed, to be tried again."
+    );
 }

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::appender::Appender;
 use crate::deployment::Signing;
 use crate::publisher::Publisher;
+use crate::search::Indexer;
 use crate::secret::{Secret, SecretError};
 use crate::sequencer::{Pace, Sequencer};
 use crate::store::{Log, Store, StoreError};
@@ -28,12 +29,14 @@ pub struct Settings {
     pub append_token: Option<AppendToken>,
     /// How long an append may wait for the checkpoint that covers it.
     pub wait: Duration,
+    /// Whether events can be searched, which needs an index.
+    pub search: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         let wait = Duration::from_secs(60);
-        Self { pace: Pace::default(), max_backlog: 100_000, append_token: None, wait }
+        Self { pace: Pace::default(), max_backlog: 100_000, append_token: None, wait, search: true }
     }
 }
 
@@ -92,6 +95,8 @@ pub struct Service {
     pub append_token: Option<AppendToken>,
     /// How long an append may wait for the checkpoint that covers it.
     pub wait: Duration,
+    /// Whether events can be searched.
+    pub search: bool,
     logs: RwLock<HashMap<String, Arc<Log>>>,
 }
 
@@ -108,11 +113,15 @@ impl Service {
         let (steps, stepped) = watch::channel(0);
         let sequencer = Sequencer::new(Arc::clone(&store), Arc::clone(&publisher), keyring, settings.pace);
         let task = tokio::spawn(sequencer.run(stop.clone(), steps));
+        if settings.search {
+            tokio::spawn(Indexer::new(Arc::clone(&store)).run(stop.clone()));
+        }
         let service = Arc::new(Self {
             appender: Appender::start(&store, settings.max_backlog, stop),
             waiter: Waiter::start(&store, &publisher, stepped, stop.clone()),
             append_token: settings.append_token,
             wait: settings.wait,
+            search: settings.search,
             logs: RwLock::default(),
             secret,
             publisher,

@@ -1,6 +1,6 @@
 //! What Attestlog asks of a database: one interface, and PostgreSQL and SQLite behind it.
 //!
-//! Only the two files below it contain SQL. Only the sequencer calls [`Store::begin_batch`].
+//! Only the two stores below it contain SQL. Only the sequencer calls [`Store::begin_batch`].
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -9,7 +9,10 @@ use async_trait::async_trait;
 use attestlog_core::{FullTile, Hash, LeafIndex, RightEdge, TileId, TreeSize};
 
 pub mod postgres;
+pub mod search;
 pub mod sqlite;
+
+pub use search::SearchStore;
 
 /// The number of a log within its database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -244,6 +247,9 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
     /// Reads the entries of a range, which may be large, in order and in bounded memory. Entries that are missing are
     /// skipped: the sink sees the gap in the indexes.
     async fn scan(&self, log: LogId, range: Range<u64>, sink: EntrySink<'_>) -> Result<(), StoreError>;
+
+    /// The search index.
+    fn search(&self) -> &dyn SearchStore;
 
     /// Closes all connections, after the statements in hand.
     async fn close(&self);

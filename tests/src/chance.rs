@@ -36,6 +36,12 @@ impl Chance {
         Self(u64::from_be_bytes(seed))
     }
 
+    /// That of a seed.
+    #[must_use]
+    pub const fn seeded(seed: u64) -> Self {
+        Self(seed)
+    }
+
     /// One that goes its own way.
     #[must_use]
     pub fn split(&mut self) -> Self {

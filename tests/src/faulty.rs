@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use attestlog_core::{LeafIndex, TileId, TreeSize};
 use attestlog_server::store::{
-    Appended, Backlog, Batch, EntrySink, Log, LogId, NewEntry, NewLog, ProcessedEntry, Store, StoreError,
-    StoredCheckpoint, Ticket, TicketState, Tree, TreeChange,
+    Appended, Backlog, Batch, EntrySink, Log, LogId, NewEntry, NewLog, ProcessedEntry, SearchStore, Store,
+    StoreError, StoredCheckpoint, Ticket, TicketState, Tree, TreeChange,
 };
 
 /// A call of the sequencer's.
@@ -197,6 +197,10 @@ impl Store for FaultyStore {
 
     async fn scan(&self, log: LogId, range: Range<u64>, sink: EntrySink<'_>) -> Result<(), StoreError> {
         self.inner.scan(log, range, sink).await
+    }
+
+    fn search(&self) -> &dyn SearchStore {
+        self.inner.search()
     }
 
     async fn close(&self) {

@@ -138,6 +138,13 @@ impl Remote {
         }
     }
 
+    /// The answer to a search, at a path that the server or [`PageQuery::link`] gave.
+    ///
+    /// [`PageQuery::link`]: attestlog_server::search::PageQuery::link
+    pub(crate) async fn events<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.read(self.send(|| self.get(path)).await?).await
+    }
+
     /// The receipt of an entry.
     pub(crate) async fn receipt(&self, log: &str, index: u64) -> Result<String, Failure> {
         let path = format!("{}/entries/{index}/receipt", prefix(log)?);
@@ -250,7 +257,7 @@ fn may_retry(status: StatusCode) -> bool {
     matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
 }
 
-fn prefix(log: &str) -> Result<String, Failure> {
+pub(crate) fn prefix(log: &str) -> Result<String, Failure> {
     if is_log_name(log) {
         Ok(format!("/logs/{log}"))
     } else {

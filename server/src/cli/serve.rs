@@ -52,6 +52,9 @@ pub(crate) struct Serve {
     /// A file with the token that an append must bring, one line, mode 0600
     #[arg(long, value_name = "FILE")]
     append_token_file: Option<PathBuf>,
+    /// Make no search index, and answer no search
+    #[arg(long)]
+    no_search: bool,
     /// How to write what the server logs to stderr
     #[arg(long, value_enum, default_value_t)]
     pub(crate) log_format: LogFormat,
@@ -95,6 +98,7 @@ impl Serve {
             pace: Pace { interval, batch_size, head_interval },
             max_backlog: self.max_backlog,
             append_token: token,
+            search: !self.no_search,
             ..Settings::default()
         })
     }

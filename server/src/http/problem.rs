@@ -26,6 +26,7 @@ pub enum Code {
     HistoryRefused,
     IndexBeyondTree,
     Internal,
+    InvalidCursor,
     InvalidEvent,
     InvalidLog,
     InvalidParameter,
@@ -38,7 +39,9 @@ pub enum Code {
     NotCoveredYet,
     NotFound,
     Overloaded,
+    QueryTooBroad,
     RequestTimeout,
+    SearchOff,
     ShuttingDown,
     SizeBeyondTree,
     StorageFull,
@@ -51,7 +54,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 31] = [
         Self::BodyTooLarge,
         Self::DatabaseUnavailable,
         Self::EntrySize,
@@ -59,6 +62,7 @@ impl Code {
         Self::HistoryRefused,
         Self::IndexBeyondTree,
         Self::Internal,
+        Self::InvalidCursor,
         Self::InvalidEvent,
         Self::InvalidLog,
         Self::InvalidParameter,
@@ -71,7 +75,9 @@ impl Code {
         Self::NotCoveredYet,
         Self::NotFound,
         Self::Overloaded,
+        Self::QueryTooBroad,
         Self::RequestTimeout,
+        Self::SearchOff,
         Self::ShuttingDown,
         Self::SizeBeyondTree,
         Self::StorageFull,
@@ -103,6 +109,7 @@ impl Code {
             Self::HistoryRefused => ("history_refused", StatusCode::INTERNAL_SERVER_ERROR),
             Self::IndexBeyondTree => ("index_beyond_tree", StatusCode::NOT_FOUND),
             Self::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR),
+            Self::InvalidCursor => ("invalid_cursor", StatusCode::BAD_REQUEST),
             Self::InvalidEvent => ("invalid_event", StatusCode::BAD_REQUEST),
             Self::InvalidLog => ("invalid_log", StatusCode::BAD_REQUEST),
             Self::InvalidParameter => ("invalid_parameter", StatusCode::BAD_REQUEST),
@@ -115,7 +122,9 @@ impl Code {
             Self::NotCoveredYet => ("not_covered_yet", StatusCode::GATEWAY_TIMEOUT),
             Self::NotFound => ("not_found", StatusCode::NOT_FOUND),
             Self::Overloaded => ("overloaded", StatusCode::SERVICE_UNAVAILABLE),
+            Self::QueryTooBroad => ("query_too_broad", StatusCode::BAD_REQUEST),
             Self::RequestTimeout => ("request_timeout", StatusCode::REQUEST_TIMEOUT),
+            Self::SearchOff => ("search_off", StatusCode::NOT_IMPLEMENTED),
             Self::ShuttingDown => ("shutting_down", StatusCode::SERVICE_UNAVAILABLE),
             Self::SizeBeyondTree => ("size_beyond_tree", StatusCode::NOT_FOUND),
             Self::StorageFull => ("storage_full", StatusCode::SERVICE_UNAVAILABLE),
@@ -203,7 +212,7 @@ impl Problem {
         Self::new(Code::DatabaseUnavailable, "the database does not answer; try again later")
     }
 
-    fn internal(error: &dyn std::fmt::Display) -> Self {
+    pub(super) fn internal(error: &dyn std::fmt::Display) -> Self {
         tracing::error!("{error}");
         Self::new(Code::Internal, "the server failed; its log says why, under this request's id")
     }

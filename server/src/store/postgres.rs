@@ -16,14 +16,15 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{Connection, FromRow};
 
 use super::{
-    Appended, Backlog, Batch, EntrySink, Events, Log, LogId, MAX_READ_BYTES, NewEntry, NewLog, Store,
-    StoreError, StoredCheckpoint, Ticket, TicketState, Tree,
+    Appended, Backlog, Batch, EntrySink, Events, Log, LogId, MAX_READ_BYTES, NewEntry, NewLog, SearchStore,
+    Store, StoreError, StoredCheckpoint, Ticket, TicketState, Tree,
 };
 
 mod batch;
 mod failure;
 mod scan;
 mod schema;
+mod search;
 
 use failure::classify;
 
@@ -383,6 +384,10 @@ impl Store for PostgresStore {
 
     async fn scan(&self, log: LogId, range: Range<u64>, sink: EntrySink<'_>) -> Result<(), StoreError> {
         scan::scan(&self.pool, log, range, sink).await
+    }
+
+    fn search(&self) -> &dyn SearchStore {
+        self
     }
 
     async fn close(&self) {

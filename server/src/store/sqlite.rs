@@ -18,8 +18,8 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::{
-    Appended, Backlog, Batch, EntrySink, Log, LogId, NewEntry, NewLog, Store, StoreError, StoredCheckpoint,
-    Ticket, TicketState, Tree,
+    Appended, Backlog, Batch, EntrySink, Log, LogId, NewEntry, NewLog, SearchStore, Store, StoreError,
+    StoredCheckpoint, Ticket, TicketState, Tree,
 };
 use batch::SqliteBatch;
 use connection::{column, failed, is_busy};
@@ -29,6 +29,7 @@ mod batch;
 mod connection;
 mod read;
 mod scan;
+mod search;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/sqlite");
 
@@ -49,6 +50,8 @@ pub struct SqliteStore {
     readers: SqlitePool,
     /// Held while a batch is open in this process.
     batch: Arc<Mutex<()>>,
+    /// Held while a transaction of the indexer is.
+    indexing: Arc<Mutex<()>>,
 }
 
 impl SqliteStore {
@@ -77,7 +80,12 @@ impl SqliteStore {
                 opened => break opened?,
             }
         };
-        Ok(Self { writer, readers: connection::open_readers(path), batch: Arc::default() })
+        Ok(Self {
+            writer,
+            readers: connection::open_readers(path),
+            batch: Arc::default(),
+            indexing: Arc::default(),
+        })
     }
 
     async fn migrate_once(&self) -> Result<(), StoreError> {
@@ -235,6 +243,10 @@ impl Store for SqliteStore {
 
     async fn scan(&self, log: LogId, range: Range<u64>, sink: EntrySink<'_>) -> Result<(), StoreError> {
         scan::scan(&self.readers, log, range, sink).await
+    }
+
+    fn search(&self) -> &dyn SearchStore {
+        self
     }
 
     async fn close(&self) {

@@ -15,6 +15,7 @@ mod append;
 mod batch;
 mod logs;
 mod read;
+mod search;
 
 /// A database of a test's own, and what only SQL can do to it.
 #[async_trait]
@@ -112,6 +113,22 @@ on_each_store! {
         a_scan_shows_gaps,
         two_scans_run_beside_a_batch,
         what_does_not_exist_is_not_found;
+    search:
+        what_is_found_is_what_a_look_at_every_entry_finds,
+        pages_backwards_are_the_pages_forwards,
+        paging_visits_each_hit_once_while_events_arrive,
+        an_index_that_was_made_again_finds_the_same,
+        many_indexers_at_once_make_one_index,
+        a_transaction_that_is_dropped_leaves_the_index_as_it_was,
+        entries_that_are_added_twice_are_there_once,
+        unusual_entries_are_indexed_and_found,
+        a_gap_in_the_entries_does_not_stop_the_index,
+        an_index_that_says_too_much_finds_nothing_wrong,
+        common_and_rare_words_meet,
+        a_beginning_of_too_many_words_is_refused,
+        entries_beyond_the_published_size_are_not_shown,
+        logs_do_not_mix_and_all_are_indexed,
+        the_index_and_a_batch_do_not_wait_for_each_other_to_end;
 }
 
 /// The embedded store.

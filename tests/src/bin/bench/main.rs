@@ -18,6 +18,7 @@ mod load;
 mod million;
 mod process;
 mod sample;
+mod search;
 mod table;
 mod write;
 
@@ -45,7 +46,7 @@ impl Bench {
     }
 }
 
-const SECTIONS: [&str; 6] = ["core", "write", "million", "embedded", "fsck", "http"];
+const SECTIONS: [&str; 7] = ["core", "write", "million", "embedded", "fsck", "http", "search"];
 
 #[tokio::main]
 async fn main() {
@@ -77,7 +78,8 @@ async fn main() {
             "million" => million::run(&mut bench).await,
             "embedded" => embedded::run(&mut bench).await,
             "fsck" => fsck::run(&mut bench).await,
-            _ => http::run(&mut bench).await,
+            "http" => http::run(&mut bench).await,
+            _ => search::run(&bench).await,
         }
     }
 }

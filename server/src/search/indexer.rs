@@ -1,0 +1,300 @@
+//! Keeps the index behind the trees: one transaction a step, under a lock that is not the sequencer's.
+//!
+//! A step takes entries that the index does not have, adds them to the blocks of their terms, and moves the log's mark,
+//! all in one transaction. A crash leaves the state before or after; places that are added twice are there once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use attestlog_core::TreeSize;
+use metrics::{counter, gauge};
+use tokio_util::sync::CancellationToken;
+
+use super::block::{Place, divided};
+use super::fields::Fields;
+use super::term::Term;
+use crate::progress::Progress;
+use crate::store::search::{Indexing, StoredEvent, TermBlock, Unindexed};
+use crate::store::{LogId, Store, StoreError};
+
+/// The most entries of a step. An append to the embedded store waits for a step, so it is short.
+const STEP_ENTRIES: u64 = 1000;
+
+/// The entries that are read at once: at most 16 MB.
+const READ_AT_ONCE: u64 = 250;
+
+/// The most logs of a step.
+const STEP_LOGS: u32 = 250;
+
+/// The pause after a step that left nothing behind. Entries that come within it share the blocks that are written.
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// More unprocessed entries than this make the indexer wait.
+const BUSY_BACKLOG: u32 = 2_000;
+
+/// How often in a row it waits for that: then it makes a step all the same.
+const MOST_WAITS: u32 = 10;
+
+/// The longest pause after failures in a row.
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+
+/// What a step did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IndexStep {
+    /// Another server is in one.
+    Standby,
+    /// There was nothing to do.
+    Idle,
+    /// So many entries were added.
+    Indexed {
+        /// Their number.
+        entries: u64,
+        /// Whether more are waiting.
+        full: bool,
+    },
+}
+
+/// Adds to the index what the trees have.
+#[derive(Clone, Debug)]
+pub struct Indexer {
+    store: Arc<dyn Store>,
+}
+
+impl Indexer {
+    /// An indexer, which has no state of its own.
+    #[must_use]
+    pub const fn new(store: Arc<dyn Store>) -> Self {
+        Self { store }
+    }
+
+    /// Adds the next entries, of whatever logs have some.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing is changed then.
+    pub async fn step(&self) -> Result<IndexStep, StoreError> {
+        let Some(mut indexing) = self.store.search().begin_indexing().await? else {
+            return Ok(IndexStep::Standby);
+        };
+        let logs = indexing.unindexed(STEP_LOGS).await?;
+        let mut full = logs.len() >= usize::try_from(STEP_LOGS).unwrap_or(usize::MAX);
+        let mut entries = 0;
+        for unindexed in logs {
+            let room = STEP_ENTRIES.saturating_sub(entries);
+            let waiting = unindexed.size.0.saturating_sub(unindexed.next);
+            full |= waiting > room;
+            if room > 0 {
+                self.add(&mut *indexing, unindexed, room.min(waiting)).await?;
+                entries += room.min(waiting);
+            }
+        }
+        if entries == 0 {
+            return Ok(IndexStep::Idle);
+        }
+        indexing.commit().await?;
+        Ok(IndexStep::Indexed { entries, full })
+    }
+
+    /// Adds so many entries of a log.
+    async fn add(&self, indexing: &mut dyn Indexing, log: Unindexed, count: u64) -> Result<(), StoreError> {
+        let Unindexed { log, next, .. } = log;
+        let end = next.saturating_add(count);
+        let mut postings = BTreeMap::new();
+        let mut from = next;
+        while from < end {
+            let to = end.min(from.saturating_add(READ_AT_ONCE));
+            let indexes: Vec<u64> = (from..to).collect();
+            let events = self.store.search().events(log, &indexes).await?;
+            postings = tokio::task::spawn_blocking(move || with_terms_of(&events, postings))
+                .await
+                .map_err(|error| StoreError::Unavailable(sqlx::Error::Io(std::io::Error::other(error))))?;
+            from = to;
+        }
+        let blocks = merged(indexing, log, &postings).await?;
+        indexing.write(log, &blocks, end).await
+    }
+
+    /// Keeps the index behind the trees until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        let (mut failures, mut waits) = (0_u32, 0_u32);
+        while !stop.is_cancelled() {
+            let pause = match self.work(&mut waits).await {
+                Ok(pause) => {
+                    failures = 0;
+                    pause
+                }
+                Err(error) => {
+                    failures = failures.saturating_add(1);
+                    counter!("attestlog_search_failures_total").increment(1);
+                    tracing::warn!(failures, "the search index was not extended: {error}");
+                    MAX_PAUSE.min(INTERVAL.saturating_mul(2_u32.saturating_pow(failures.min(16))))
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// One step, unless entries wait to be processed; returns the pause after it.
+    async fn work(&self, waits: &mut u32) -> Result<Duration, StoreError> {
+        let lag = self.store.search().search_lag().await?;
+        gauge!("attestlog_search_lag_entries")
+            .set(u32::try_from(lag.entries).map_or(f64::INFINITY, f64::from));
+        gauge!("attestlog_search_lag_seconds").set(lag.seconds);
+        if lag.entries == 0 {
+            return Ok(INTERVAL);
+        }
+        // What is appended now has to get its index first.
+        if *waits < MOST_WAITS && self.store.backlog(BUSY_BACKLOG).await?.rows >= u64::from(BUSY_BACKLOG) {
+            *waits += 1;
+            return Ok(INTERVAL);
+        }
+        *waits = 0;
+        let began = std::time::Instant::now();
+        let step = self.step().await?;
+        let took = began.elapsed();
+        if let IndexStep::Indexed { entries, .. } = step {
+            counter!("attestlog_search_indexed_total").increment(entries);
+        }
+        // Half of the time is others'.
+        Ok(if matches!(step, IndexStep::Indexed { full: true, .. }) { took } else { INTERVAL })
+    }
+
+    /// Brings the index to the size that the trees have now, of one log or of all.
+    ///
+    /// # Errors
+    /// [`StoreError`], also when it was stopped through `progress`.
+    pub async fn catch_up(&self, log: Option<LogId>, progress: &Progress) -> Result<(), StoreError> {
+        let mut goals = Vec::new();
+        for (known, _) in self.store.logs().await? {
+            let wanted = log.is_none_or(|log| log == known.id);
+            if let Some(tree) = self.store.tree(known.id).await?.filter(|_| wanted) {
+                goals.push((known.id, tree.edge.size()));
+            }
+        }
+        let to_do = self.behind(&goals).await?;
+        progress.expect(to_do);
+        let mut rest = to_do;
+        while rest > 0 {
+            if progress.stop.is_cancelled() {
+                return Err(StoreError::Unavailable(sqlx::Error::Io(std::io::ErrorKind::Interrupted.into())));
+            }
+            if self.step().await? == IndexStep::Standby {
+                tokio::time::sleep(INTERVAL / 10).await;
+            }
+            let now = self.behind(&goals).await?;
+            progress.add(rest.saturating_sub(now));
+            rest = now;
+        }
+        Ok(())
+    }
+
+    async fn behind(&self, goals: &[(LogId, TreeSize)]) -> Result<u64, StoreError> {
+        let mut behind = 0_u64;
+        for (log, goal) in goals {
+            let indexed = self.store.search().indexed_size(*log).await?;
+            behind = behind.saturating_add(goal.0.saturating_sub(indexed.0));
+        }
+        Ok(behind)
+    }
+
+    /// Forgets the index of a log: the next steps make it again. Searches find less until then.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn forget(&self, log: LogId) -> Result<(), StoreError> {
+        loop {
+            if let Some(mut indexing) = self.store.search().begin_indexing().await? {
+                indexing.clear(log).await?;
+                return indexing.commit().await;
+            }
+            tokio::time::sleep(INTERVAL / 10).await;
+        }
+    }
+}
+
+type Postings = BTreeMap<Term, BTreeSet<Place>>;
+
+/// The postings, and those of these events.
+fn with_terms_of(events: &[StoredEvent], mut postings: Postings) -> Postings {
+    for event in events {
+        let fields = Fields::read(&event.data);
+        let place = Place { time: fields.occurred_at.unwrap_or(event.appended_at), index: event.index.0 };
+        for term in fields.terms() {
+            postings.entry(term).or_default().insert(place);
+        }
+    }
+    postings
+}
+
+/// The blocks that change, each with what it had and what is new.
+async fn merged(
+    indexing: &mut dyn Indexing,
+    log: LogId,
+    postings: &Postings,
+) -> Result<Vec<TermBlock>, StoreError> {
+    // Almost always what is new belongs behind what is there.
+    let ends: Vec<(&Term, Place)> = postings.keys().map(|term| (term, Place::LAST)).collect();
+    let mut old: BTreeMap<(Term, Place), Vec<u8>> = BTreeMap::new();
+    let mut last: BTreeMap<Term, Place> = BTreeMap::new();
+    for (term, block) in indexing.blocks_at(log, &ends).await? {
+        last.insert(term.clone(), block.first);
+        old.insert((term, block.first), block.rest);
+    }
+    let is_late = |term: &Term, place: &Place| last.get(term).is_some_and(|last| place < last);
+    let late: Vec<(&Term, Place)> = postings
+        .iter()
+        .flat_map(|(term, places)| places.iter().map(move |place| (term, *place)))
+        .filter(|(term, place)| is_late(term, place))
+        .collect();
+    if !late.is_empty() {
+        let blocks = indexing.blocks_at(log, &late).await?;
+        old.extend(blocks.into_iter().map(|(term, block)| ((term, block.first), block.rest)));
+    }
+    let mut changed = Vec::new();
+    for (term, places) in postings {
+        let mut before: Vec<Place> = Vec::new();
+        let mut by_block: BTreeMap<Place, Vec<Place>> = BTreeMap::new();
+        for place in places {
+            let of = old.range((term.clone(), Place::FIRST)..=(term.clone(), *place)).next_back();
+            match of {
+                Some(((_, first), _)) => by_block.entry(*first).or_default().push(*place),
+                None => before.push(*place),
+            }
+        }
+        changed.extend(divided(&before, true).into_iter().map(|block| (term.clone(), block)));
+        for (first, more) in by_block {
+            let rest = old.get(&(term.clone(), first)).cloned().unwrap_or_default();
+            let block = super::Block { first, rest };
+            let is_last = last.get(term) == Some(&first);
+            let blocks =
+                block.extended(&more, is_last).map_err(|error| StoreError::Damaged(error.to_string()))?;
+            changed.extend(blocks.into_iter().map(|block| (term.clone(), block)));
+        }
+    }
+    Ok(changed)
+}
+
+#[cfg(test)]
+mod tests {
+    use attestlog_core::LeafIndex;
+
+    use super::*;
+
+    #[test]
+    fn a_time_that_is_missing_is_that_of_the_append() {
+        let event =
+            |index, data: &str| StoredEvent { index: LeafIndex(index), appended_at: 7, data: data.into() };
+        let events = [
+            event(0, r#"{"occurred_at":"1970-01-01T00:00:02Z"}"#),
+            event(1, r#"{"occurred_at":2}"#),
+            event(2, "no"),
+        ];
+        let postings = with_terms_of(&events, Postings::new());
+        let places: Vec<Place> = postings[&Term::every_event()].iter().copied().collect();
+        let place = |time, index| Place { time, index };
+        assert_eq!(places, [place(7, 1), place(7, 2), place(2_000_000, 0)]);
+    }
+}

@@ -68,7 +68,9 @@ pub enum DeploymentError {
     )]
     NoSecret(PathBuf),
     /// The address is not that of a database.
-    #[error("\"{0}\" is not the address of a database: it begins with postgres://, or it is sqlite: and the path of a file")]
+    #[error(
+        "\"{0}\" is not the address of a database: it begins with postgres://, or it is sqlite: and the path of a file"
+    )]
     NotADatabase(String),
     /// There is no store yet, and this command does not make one.
     #[error(

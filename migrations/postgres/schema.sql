@@ -43,6 +43,62 @@ CREATE FUNCTION attestlog.append(log text, data jsonb, idempotency_key text DEFA
     SET search_path TO 'attestlog', 'pg_temp'
     RETURN attestlog.append(log, convert_to((data)::text, 'UTF8'::name), idempotency_key);
 
+CREATE FUNCTION attestlog.append_all(log text, entries bytea[], idempotency_keys text[] DEFAULT NULL::text[]) RETURNS bigint[]
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'attestlog', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+declare
+    target attestlog.log;
+    wrong record;
+    reused bigint;
+    tickets bigint[];
+begin
+    select * into target from attestlog.log l where l.name = append_all.log;
+    if not found then
+        raise exception 'log "%" does not exist', append_all.log
+            using errcode = 'undefined_object', hint = 'make it with: attestlog log create NAME --origin ORIGIN';
+    end if;
+    if entries is null then
+        raise exception 'entries is null' using errcode = 'null_value_not_allowed';
+    end if;
+    if cardinality(idempotency_keys) <> cardinality(entries) then
+        raise exception '% entries have % idempotency keys', cardinality(entries), cardinality(idempotency_keys)
+            using errcode = 'array_subscript_error', hint = 'give one key an entry, null for an entry without one';
+    end if;
+    select n, coalesce(octet_length(d), 0) as size into wrong from unnest(entries) with ordinality as u (d, n)
+        where d is null or octet_length(d) not between 1 and 65535 order by n limit 1;
+    if found then
+        raise exception 'an entry has 1 to 65535 bytes, this one has %', wrong.size
+            using errcode = 'program_limit_exceeded', detail = format('It is entry %s of the call.', wrong.n);
+    end if;
+    if target.events = 'strict' then
+        select n into wrong from unnest(entries) with ordinality as u (d, n) where not is_event(d) order by n limit 1;
+        if found then
+            raise exception 'log "%" takes audit events only', append_all.log
+                using errcode = 'check_violation', detail = format('Entry %s of the call is none.', wrong.n),
+                      hint = 'an event is JSON with action, occurred_at, actor.type and actor.id';
+        end if;
+    end if;
+    if coalesce(cardinality(array_remove(idempotency_keys, null)), 0) = 0 then
+        tickets := array(select nextval('append_only_log_id_seq') from generate_series(1, cardinality(entries)));
+        insert into append_only_log (id, log_id, data) overriding system value
+            select i, target.log_id, d from unnest(tickets, entries) as u (i, d);
+        return tickets;
+    end if;
+    select array_agg(r.ticket order by r.n), min(r.n) filter (where r.key_reused) into tickets, reused
+        from append_rows(array_fill(target.log_id, array[cardinality(entries)]), entries, idempotency_keys)
+             with ordinality as r (ticket, key_reused, n);
+    if reused is not null then
+        raise exception 'idempotency key "%" was used for a different entry',
+                        (select k from unnest(idempotency_keys) with ordinality as u (k, n) where n = reused)
+            using errcode = 'unique_violation', detail = format('It is that of entry %s of the call.', reused),
+                  hint = 'use a new key for each entry, and the same one only to retry';
+    end if;
+    return tickets;
+end
+$$;
+
 CREATE FUNCTION attestlog.append_rows(log_ids bigint[], entries bytea[], idempotency_keys text[] DEFAULT NULL::text[], longest_wait integer DEFAULT NULL::integer) RETURNS TABLE(ticket bigint, key_reused boolean)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'attestlog', 'pg_temp'
@@ -514,6 +570,10 @@ GRANT ALL ON FUNCTION attestlog.append(log text, data bytea, idempotency_key tex
 REVOKE ALL ON FUNCTION attestlog.append(log text, data jsonb, idempotency_key text) FROM PUBLIC;
 GRANT ALL ON FUNCTION attestlog.append(log text, data jsonb, idempotency_key text) TO attestlog_writer;
 GRANT ALL ON FUNCTION attestlog.append(log text, data jsonb, idempotency_key text) TO attestlog_processor;
+
+REVOKE ALL ON FUNCTION attestlog.append_all(log text, entries bytea[], idempotency_keys text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION attestlog.append_all(log text, entries bytea[], idempotency_keys text[]) TO attestlog_writer;
+GRANT ALL ON FUNCTION attestlog.append_all(log text, entries bytea[], idempotency_keys text[]) TO attestlog_processor;
 
 REVOKE ALL ON FUNCTION attestlog.append_rows(log_ids bigint[], entries bytea[], idempotency_keys text[], longest_wait integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION attestlog.append_rows(log_ids bigint[], entries bytea[], idempotency_keys text[], longest_wait integer) TO attestlog_processor;

@@ -1,5 +1,7 @@
 //! Audit events that commit with the business change or not at all, and receipts that prove them for ever.
 //!
+//! [`Audit`] appends an [`Event`] in the caller's transaction, and turns the [`Ticket`] of that into a [`Receipt`].
+//!
 //! ```
 //! use attestlog::{Event, user};
 //!
@@ -9,6 +11,24 @@
 
 pub mod event;
 
+mod audit;
+mod receipt;
+mod remote;
+pub mod testing;
+mod ticket;
+mod transaction;
+
+pub use attestlog_core::Policy;
+pub use audit::{Audit, AuditError};
 pub use event::{
     Actor, ActorType, Event, EventError, Outcome, Target, anonymous, api_key, service, system, user,
 };
+pub use receipt::{Receipt, ReceiptError};
+pub use remote::{AddressError, Kind, RemoteError};
+pub use ticket::Ticket;
+pub use transaction::{AppendError, DatabaseConnection};
+
+/// The blocks of the README compile.
+#[cfg(all(doctest, feature = "postgres"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,7 +1,8 @@
 //! Where a deployment keeps its things: the store, the secret and the record of published heads.
 //!
-//! Without a database everything is in one directory. With PostgreSQL the directory still has the secret (unless that
-//! comes from elsewhere) and the record of published heads, which must not be in the database.
+//! Without a database everything is in one directory. With one of an application, on PostgreSQL or in a file of SQLite,
+//! the directory still has the secret (unless that comes from elsewhere) and the record of published heads, which must
+//! not be in the database.
 
 use std::fs::DirBuilder;
 use std::io;
@@ -14,7 +15,7 @@ use crate::published::PublishedHeads;
 use crate::publisher::Publisher;
 use crate::secret::{Secret, SecretError};
 use crate::store::postgres::PostgresStore;
-use crate::store::sqlite::SqliteStore;
+use crate::store::sqlite::{self, SqliteStore};
 use crate::store::{Events, Store, StoreError};
 
 /// The connections to a PostgreSQL database that one process opens at most.
@@ -42,7 +43,7 @@ pub enum SecretSource {
 pub struct Deployment {
     /// The directory.
     pub data: PathBuf,
-    /// The address of a PostgreSQL database; none for the embedded store.
+    /// The address of a database, `postgres://…` or `sqlite:PATH`; none for a file of our own in the directory.
     pub database: Option<String>,
     /// Where the secret comes from.
     pub secret: SecretSource,
@@ -66,9 +67,11 @@ pub enum DeploymentError {
          --secret-file, ATTESTLOG_SECRET or --secret-fd"
     )]
     NoSecret(PathBuf),
-    /// The address is not that of a PostgreSQL database.
-    #[error("\"{0}\" is not the address of a PostgreSQL database: it begins with postgres://")]
-    NotPostgres(String),
+    /// The address is not that of a database.
+    #[error(
+        "\"{0}\" is not the address of a database: it begins with postgres://, or it is sqlite: and the path of a file"
+    )]
+    NotADatabase(String),
     /// There is no store yet, and this command does not make one.
     #[error(
         "there is no store in {0}: start one with \"attestlog serve\", or name it with --data or --database"
@@ -83,6 +86,12 @@ pub enum DeploymentError {
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// Where the store is.
+enum Place<'a> {
+    Postgres(&'a str),
+    Sqlite(PathBuf),
 }
 
 /// A store with what is needed to sign for its logs.
@@ -136,8 +145,11 @@ impl Deployment {
     /// # Errors
     /// [`DeploymentError::NoStore`]; otherwise as [`create_store`](Self::create_store).
     pub async fn open_store(&self) -> Result<Arc<dyn Store>, DeploymentError> {
-        if self.database.is_none() && !self.embedded_path().exists() {
-            return Err(DeploymentError::NoStore(self.data.clone()));
+        if let Place::Sqlite(path) = self.place()?
+            && !path.exists()
+        {
+            let named = if self.database.is_some() { path } else { self.data.clone() };
+            return Err(DeploymentError::NoStore(named));
         }
         let store = self.connect().await?;
         if !store.is_migrated().await? {
@@ -190,21 +202,30 @@ impl Deployment {
     }
 
     async fn connect(&self) -> Result<Arc<dyn Store>, DeploymentError> {
-        match &self.database {
-            None => Ok(Arc::new(SqliteStore::open(&self.embedded_path()).await?)),
-            Some(url) if url.starts_with("postgres://") || url.starts_with("postgresql://") => {
+        match self.place()? {
+            Place::Sqlite(path) => Ok(Arc::new(SqliteStore::open(&path).await?)),
+            Place::Postgres(url) => {
                 let store = PostgresStore::connect(url, MAX_CONNECTIONS)?;
                 store.reach().await?;
                 Ok(Arc::new(store))
             }
-            Some(url) => {
-                Err(DeploymentError::NotPostgres(url.split('@').next_back().unwrap_or_default().to_owned()))
-            }
         }
     }
 
-    fn embedded_path(&self) -> PathBuf {
-        self.data.join("attestlog.db")
+    /// Whether the database is a server of its own, which may be away for a while.
+    pub(crate) fn is_postgres(&self) -> bool {
+        matches!(self.place(), Ok(Place::Postgres(_)))
+    }
+
+    fn place(&self) -> Result<Place<'_>, DeploymentError> {
+        let Some(url) = &self.database else { return Ok(Place::Sqlite(self.data.join("attestlog.db"))) };
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            return Ok(Place::Postgres(url));
+        }
+        // Without the password that may be in it.
+        let named = || url.split('@').next_back().unwrap_or_default().to_owned();
+        let path = sqlite::path_of_address(url).ok_or_else(|| DeploymentError::NotADatabase(named()))?;
+        Ok(Place::Sqlite(path))
     }
 
     /// Reads the secret; makes one in its file if there is neither a secret nor a log that needs it.

@@ -94,7 +94,7 @@ pub async fn open_patiently(
         match stop.run_until_cancelled(opened).await {
             None => return Ok(None),
             Some(Err(DeploymentError::Store(error @ (StoreError::Unavailable(_) | StoreError::Busy(_)))))
-                if deployment.database.is_some() =>
+                if deployment.is_postgres() =>
             {
                 tracing::warn!("{error}; trying again in {} ms", pause.as_millis());
             }

@@ -110,7 +110,7 @@ async fn an_empty_file_is_not_migrated_and_another_kind_of_file_is_damaged() {
 async fn a_schema_of_a_newer_program_is_refused() {
     let embedded = Embedded::new();
     let store = embedded.open().await;
-    let newer = "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
+    let newer = "insert into attestlog_migration (version, description, success, checksum, execution_time)
                  values (9999, 'newer', true, x'00', 0)";
     sqlx::query(newer).execute(&mut shell(&embedded.path()).await).await.unwrap();
     assert!(!store.is_migrated().await.unwrap());

@@ -19,10 +19,10 @@ const SECRET_VARIABLE: &str = "ATTESTLOG_SECRET";
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Store")]
 pub(crate) struct StoreOptions {
-    /// The directory of the embedded store, the secret and the record of published heads
+    /// The directory of the secret, the record of published heads and, without --database, the store
     #[arg(long, value_name = "DIR", env = "ATTESTLOG_DATA", default_value = "attestlog-data")]
     pub(crate) data: PathBuf,
-    /// A PostgreSQL database, postgres://…, instead of the embedded store
+    /// The application's database, postgres://… or sqlite:PATH, instead of a file of its own in DIR
     #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
     pub(crate) database: Option<String>,
 }
@@ -63,6 +63,7 @@ impl StoreOptions {
     /// What to call the store: never with the password that may be in a database's address.
     pub(crate) fn name(&self) -> String {
         match &self.database {
+            Some(url) if url.starts_with("sqlite:") => url.clone(),
             Some(url) => {
                 let address = url.rsplit('@').next().unwrap_or_default();
                 address.split('?').next().unwrap_or_default().to_owned()

@@ -6,13 +6,14 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use attestlog_core::{LeafIndex, TileId, TreeSize};
 use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection, SqlitePool};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -31,7 +32,15 @@ mod read;
 mod scan;
 mod search;
 
-static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/sqlite");
+/// The table of the migrations that were applied: an application that migrates the same file with sqlx keeps
+/// `_sqlx_migrations` for itself.
+const MIGRATION_TABLE: &str = "attestlog_migration";
+
+static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
+    let mut migrator = sqlx::migrate!("../migrations/sqlite");
+    migrator.dangerous_set_table_name(MIGRATION_TABLE);
+    migrator
+});
 
 /// How long a writer waits for its turn before it gives up.
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
@@ -41,6 +50,20 @@ const BATCH_PATIENCE: Duration = Duration::from_millis(500);
 
 /// How long to wait before asking again for the lock that another process holds.
 const RETRY_INTERVAL: Duration = Duration::from_millis(5);
+
+/// The file that an address names, `sqlite:PATH` or `sqlite://PATH`, where PATH may have `?mode=rw` or `?mode=rwc` after
+/// it; `None` for any other address, one in memory among them.
+#[must_use]
+pub fn path_of_address(address: &str) -> Option<PathBuf> {
+    let (path, parameters) = address.split_once('?').unwrap_or((address, "mode=rwc"));
+    if !path.starts_with("sqlite:") || !matches!(parameters, "mode=rw" | "mode=rwc") {
+        return None;
+    }
+    let options: SqliteConnectOptions = path.parse().ok()?;
+    let file = options.get_filename();
+    let in_memory = path.ends_with(":memory:") || file.as_os_str().is_empty();
+    (!in_memory).then(|| file.to_owned())
+}
 
 /// A file that holds logs.
 #[derive(Debug)]
@@ -135,14 +158,14 @@ impl Store for SqliteStore {
     }
 
     async fn is_migrated(&self) -> Result<bool, StoreError> {
-        let table =
-            sqlx::query("select 1 from sqlite_schema where type = 'table' and name = '_sqlx_migrations'")
-                .fetch_optional(&self.readers);
+        let table = sqlx::query("select 1 from sqlite_schema where type = 'table' and name = ?")
+            .bind(MIGRATION_TABLE)
+            .fetch_optional(&self.readers);
         if table.await.map_err(failed)?.is_none() {
             return Ok(false);
         }
         let applied =
-            sqlx::query("select version, checksum from _sqlx_migrations where success order by version")
+            sqlx::query("select version, checksum from attestlog_migration where success order by version")
                 .fetch_all(&self.readers);
         let applied = applied.await.map_err(failed)?;
         let mut versions = Vec::with_capacity(applied.len());

@@ -26,6 +26,7 @@ mod append;
 mod entries;
 mod export;
 pub(crate) mod failure;
+mod filter;
 mod fsck;
 mod head;
 mod key;

@@ -14,6 +14,9 @@ use serde_json::value::RawValue;
 mod cloudevents;
 mod csv;
 mod ocsf;
+mod select;
+
+pub use select::{SelectError, find, write, write_file};
 
 /// A format of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,6 +9,7 @@ pub mod fsck;
 pub mod http;
 pub mod keyring;
 pub mod measurements;
+mod partial_file;
 pub mod progress;
 pub mod prover;
 pub mod published;

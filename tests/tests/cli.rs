@@ -430,6 +430,101 @@ fn an_exported_bundle_is_verified_and_one_changed_entry_of_it_is_caught() {
     assert!(!place.path("x.tar").exists());
 }
 
+/// A store whose log has four entries: two events of Ada's, one of Bob's, and what is no JSON.
+fn with_events() -> Place {
+    let place = Place::with_store();
+    let event = |action: &str, actor: &str, name: &str, time: &str| {
+        format!(
+            r#"{{"action":"{action}","occurred_at":"{time}","actor":{{"type":"user","id":"{actor}","name":"{name}"}}}}"#
+        )
+    };
+    let lines = [
+        event("invoice.created", "ada", "=HYPERLINK(1)", "2026-11-20T08:00:00Z"),
+        "no event, by ada".to_owned(),
+        event("invoice.voided", "bob", "Bob", "2026-11-21T08:00:00Z"),
+        event("login.failed", "ada", "Ada", "2026-11-22T08:00:00Z"),
+    ];
+    place.append("lines", &lines.join("\n"));
+    place.write("log.policy", place.ok(&["log", "policy", "default"]));
+    place
+}
+
+#[test]
+fn rows_are_exported_in_every_format_with_the_filters_of_a_search() {
+    let place = with_events();
+    let export =
+        |more: &[&str]| place.ok(&[&["export", "default", "--out", "-", "--format"][..], more].concat());
+    let indexes = |text: &str, name: &str| -> Vec<String> {
+        let index =
+            |line: &str| serde_json::from_str::<Value>(line).unwrap().pointer(name).unwrap().to_string();
+        text.lines().map(index).collect()
+    };
+    assert_eq!(indexes(&export(&["ndjson"]), "/index"), ["0", "1", "2", "3"]);
+    for (filter, expected) in [
+        (&["--actor", "ada"][..], &["0", "3"][..]),
+        (&["--actor", "user:ada", "--since", "2026-11-21"], &["3"]),
+        (&["--action", "invoice.*"], &["0", "2"]),
+        (&["--until", "2026-11-21T00:00:00Z"], &["0"]),
+        (&["--outcome", "denied"], &[]),
+        (&["--from", "1", "--to", "3"], &["1", "2"]),
+        (&["--from", "1", "ada"], &["1", "3"]),
+    ] {
+        let lines = export(&[&["ndjson"], filter].concat());
+        assert_eq!(indexes(&lines, "/index"), expected, "{filter:?}");
+    }
+    assert_eq!(indexes(&export(&["cloudevents", "--actor", "ada"]), "/id"), ["\"0\"", "\"3\""]);
+    assert_eq!(indexes(&export(&["ocsf"]), "/class_uid"), ["6003", "0", "6003", "6003"]);
+    let result = place.json(&["export", "default", "--out", "log.csv", "--format", "csv", "--json"]);
+    assert_eq!((&result["count"], &result["tree_size"]), (&4.into(), &4.into()));
+    let table = fs::read_to_string(place.path("log.csv")).unwrap();
+    assert_eq!(table.lines().count(), 5);
+    assert!(table.contains("\"ada\",\"'=HYPERLINK(1)\""), "{table}");
+    assert_eq!(place.run(&["export", "default", "--out", "x", "--format", "csv"]).exits(0).stderr, "");
+    let folder: Vec<_> =
+        fs::read_dir(place.path("")).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert!(folder.iter().all(|name| !name.to_string_lossy().contains("partial")), "{folder:?}");
+}
+
+#[test]
+fn what_a_filter_has_chosen_is_a_bundle_that_says_so() {
+    let place = with_events();
+    let manifest = place.json(&["export", "default", "--out", "ada.tar", "--actor", "ada", "--json"]);
+    assert_eq!((&manifest["count"], &manifest["filter"]["actor"]), (&2.into(), &"ada".into()));
+    let verified = place.ok(&["verify", "--policy", "log.policy", "ada.tar"]);
+    assert!(verified.contains("chosen by a search"), "{verified}");
+    place.run(&["export", "default", "--out", "x.tar", "--actor", "eve"]).cannot(&["no entry matches"]);
+}
+
+#[test]
+fn an_export_that_cannot_be_says_why_and_leaves_what_was_there() {
+    let place = with_events();
+    place.write("kept", "what was there");
+    for (call, reason) in [
+        (&["--out", "-"][..], "a bundle needs a file"),
+        (&["--out", "kept", "--format", "csv", "--receipts"], "--receipts"),
+        (&["--out", "kept", "--format", "csv", "--from", "5"], "covers 4 entries"),
+        (&["--out", "kept", "--format", "csv", "--to", "9"], "covers 4 entries"),
+        (&["--out", "kept", "--format", "csv", "--since", "yesterday"], "since"),
+        (&["--out", "missing/x", "--format", "csv"], "missing/x"),
+    ] {
+        place.run(&[&["export", "default"], call].concat()).cannot(&[reason]);
+    }
+    assert_eq!(fs::read_to_string(place.path("kept")).unwrap(), "what was there");
+}
+
+#[test]
+fn a_reader_of_rows_may_stop_early() {
+    let place = Place::with_store();
+    place.append("lines", &"a line of some length that fills the pipe\n".repeat(20_000));
+    let mut command = place.command(&["export", "default", "--out", "-", "--format", "ndjson"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&first).unwrap()["index"], 0);
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 #[test]
 fn a_changed_byte_in_the_database_file_is_named_by_fsck() {
     let place = Place::with_store();

@@ -15,9 +15,9 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::{CHECKPOINT, ENTRIES, EntryLine, FORMAT, MANIFEST, Manifest, Proof, receipt_name};
+use crate::partial_file::PartialFile;
 use crate::progress::Progress;
 use crate::prover::{self, ProveError};
-use crate::secret::sync_directory;
 use crate::store::{Log, LogId, Store, StoreError};
 
 /// The entries that are asked for at once.
@@ -169,17 +169,17 @@ struct Export<'a> {
 impl Export<'_> {
     async fn write(&self, manifest: &Manifest, target: &Path) -> Result<(), ExportError> {
         let io_error = |source| ExportError::Io { path: target.to_owned(), source };
-        let entries = Partial::create(target, ".entries.partial").map_err(io_error)?;
+        let entries = PartialFile::create(target, ".entries.partial").map_err(io_error)?;
         let leaves = self.write_entries(manifest, entries.file().map_err(io_error)?, target).await?;
-        let archive = Partial::create(target, ".partial").map_err(io_error)?;
+        let archive = PartialFile::create(target, ".partial").map_err(io_error)?;
         let mut tar = Archive::new(target, archive.file().map_err(io_error)?);
         let text = serde_json::to_vec_pretty(manifest).map_err(io::Error::from).map_err(io_error)?;
         tar.add(MANIFEST, &text).map_err(io_error)?;
         tar.add(CHECKPOINT, self.checkpoint.format().as_bytes()).map_err(io_error)?;
-        tar.add_file(ENTRIES, &entries.path).map_err(io_error)?;
+        tar.add_file(ENTRIES, &entries.path()).map_err(io_error)?;
         drop(entries);
         if manifest.proof == Proof::Receipts {
-            self.write_receipts(&mut tar, &leaves.path, target).await?;
+            self.write_receipts(&mut tar, leaves.path(), target).await?;
         }
         tar.finish().map_err(io_error)?;
         archive.publish(target).map_err(io_error)
@@ -191,9 +191,9 @@ impl Export<'_> {
         manifest: &Manifest,
         lines: File,
         target: &Path,
-    ) -> Result<Partial, ExportError> {
+    ) -> Result<PartialFile, ExportError> {
         let io_error = |source| ExportError::Io { path: target.to_owned(), source };
-        let leaves = Partial::create(target, ".leaves.partial").map_err(io_error)?;
+        let leaves = PartialFile::create(target, ".leaves.partial").map_err(io_error)?;
         let mut lines = BufWriter::new(lines);
         let mut hashes = BufWriter::new(leaves.file().map_err(io_error)?);
         let (mut edge, mut full) = (RightEdge::EMPTY, Vec::new());
@@ -283,39 +283,6 @@ fn groups(runs: &[Range<u64>]) -> impl Iterator<Item = Vec<LeafIndex>> {
         }
         Some(group)
     })
-}
-
-/// A file beside the target, removed unless it is published.
-struct Partial {
-    path: PathBuf,
-    file: File,
-}
-
-impl Partial {
-    fn create(target: &Path, ending: &str) -> io::Result<Self> {
-        let mut name = target.file_name().ok_or(io::ErrorKind::IsADirectory)?.to_owned();
-        name.push(ending);
-        let path = target.with_file_name(name);
-        Ok(Self { file: File::create(&path)?, path })
-    }
-
-    fn file(&self) -> io::Result<File> {
-        self.file.try_clone()
-    }
-
-    /// Gives the file its name, once its bytes are on the disk.
-    fn publish(self, target: &Path) -> io::Result<()> {
-        self.file.sync_all()?;
-        std::fs::rename(&self.path, target)?;
-        sync_directory(target)
-    }
-}
-
-impl Drop for Partial {
-    fn drop(&mut self) {
-        // After publishing there is nothing under this name; otherwise there is no one left to tell.
-        let _ = std::fs::remove_file(&self.path);
-    }
 }
 
 struct Archive {

@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use attestlog_core::{TreeSize, base64};
 use attestlog_server::progress::Progress;
-use attestlog_server::search::{
-    Fields, FilterText, Indexer, MAX_LIMIT, PageError, PageQuery, SearchError, page,
-};
+use attestlog_server::search::{Fields, Indexer, MAX_LIMIT, PageError, PageQuery, SearchError, page};
 use attestlog_server::store::{Log, Store, StoreError};
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -15,6 +13,7 @@ use serde_json::value::RawValue;
 
 use super::Verdict;
 use super::failure::Failure;
+use super::filter::FilterOptions;
 use super::options::{ServerOptions, StoreOptions, find_log};
 use super::output::{self, Watch};
 use super::remote::{Remote, prefix};
@@ -43,32 +42,14 @@ const COLUMN: usize = 40;
 pub(crate) struct SearchCommand {
     /// The log's name
     log: String,
-    /// Words that the event has, all of them
-    query: Vec<String>,
-    /// The actor, or on whose behalf it acted: id, type:id, or type:*
-    #[arg(long)]
-    actor: Option<String>,
-    /// The action, or its beginning and *
-    #[arg(long)]
-    action: Option<String>,
-    /// One of the targets: id, type:id, or type:*
-    #[arg(long)]
-    target: Option<String>,
-    /// The outcome: success, failure, denied, unknown
-    #[arg(long)]
-    outcome: Option<String>,
-    /// From this time on
-    #[arg(long, value_name = "TIME")]
-    since: Option<String>,
-    /// Before this time
-    #[arg(long, value_name = "TIME")]
-    until: Option<String>,
     /// The most events
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
     limit: u64,
     /// Print the answer as one JSON document, each event with its exact text
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    filter: FilterOptions,
     #[command(flatten)]
     store: StoreOptions,
     #[command(flatten)]
@@ -113,7 +94,7 @@ enum Target {
 impl SearchCommand {
     pub(crate) async fn run(self) -> Result<Verdict, Failure> {
         let target = self.target().await?;
-        let filter = self.filter();
+        let filter = self.filter.text();
         let (mut found, mut next): (Option<Answer>, Option<String>) = (None, None);
         loop {
             let have = found.as_ref().map_or(0, |found| found.events.len() as u64);
@@ -141,19 +122,6 @@ impl SearchCommand {
             self.print(found)?;
         }
         Ok(Verdict::Holds)
-    }
-
-    fn filter(&self) -> FilterText {
-        let q = Some(self.query.join(" ")).filter(|query| !query.is_empty());
-        FilterText {
-            actor: self.actor.clone(),
-            action: self.action.clone(),
-            target: self.target.clone(),
-            outcome: self.outcome.clone(),
-            since: self.since.clone(),
-            until: self.until.clone(),
-            q,
-        }
     }
 
     async fn target(&self) -> Result<Target, Failure> {

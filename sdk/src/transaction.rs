@@ -41,6 +41,10 @@ pub(crate) mod sealed {
 
 /// An entry to be appended.
 #[derive(Clone, Debug)]
+#[cfg_attr(
+    not(any(feature = "postgres", feature = "sqlite")),
+    expect(dead_code, reason = "without a database there is nothing to append through")
+)]
 pub struct NewEntry<'a> {
     pub(crate) data: Cow<'a, [u8]>,
     pub(crate) idempotency_key: Option<&'a str>,

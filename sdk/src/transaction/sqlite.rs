@@ -28,9 +28,13 @@ impl sealed::DatabaseConnection for SqliteConnection {
             };
             match begun {
                 Ok(mut own) => {
-                    let tickets = append_all(&mut own, log, entries).await?;
-                    own.commit().await?;
-                    return Ok(tickets);
+                    let appended = append_all(&mut own, log, entries).await;
+                    // Whatever a rollback may fail with, the reason for it says more.
+                    match appended {
+                        Ok(_) => own.commit().await?,
+                        Err(_) => own.rollback().await.unwrap_or_default(),
+                    }
+                    return appended;
                 }
                 Err(error) => error,
             }

@@ -148,6 +148,7 @@ async fn a_reader_reads_history_and_changes_nothing() {
     }
     for sql in [
         "select attestlog.append('default', 'bytes'::bytea)",
+        "select attestlog.append_all('default', array['bytes'::bytea])",
         "select * from attestlog.process_next_batch(10)",
         "select * from attestlog.append_only_log",
         "update attestlog.tree set size = 1",

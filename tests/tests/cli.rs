@@ -170,6 +170,8 @@ fn each_command_teaches_itself_with_an_example_and_its_exit_codes() {
         "receipt",
         "verify",
         "fsck",
+        "search",
+        "reindex",
         "export",
         "key generate",
         "key show",

@@ -19,11 +19,14 @@ use crate::store::{LogId, Store, StoreError};
 /// The most terms that one beginning may stand for.
 pub const MAX_EXPANSION: u32 = 256;
 
-/// The postings that are looked at together: at first, and at most.
-const LOOK_AT: (usize, usize) = (128, 2048);
+/// The postings that are looked at together: at first, at most, and at most where their entries are read as well.
+const LOOK_AT: (usize, usize, usize) = (128, 2048, 256);
 
-/// After so many postings that nothing came of, a page is given as it is. It says where to go on.
-const MOST_LOOKED_AT: usize = 60_000;
+/// After so many postings a page is given as it is, and says where to go on. An entry that is read counts as many.
+const MOST_LOOKED_AT: usize = 20_000;
+
+/// What reading an entry counts, in postings.
+const READING: usize = 20;
 
 /// After so many postings nothing more is counted.
 const MOST_COUNTED: usize = 6_000;
@@ -160,10 +163,11 @@ impl Search<'_> {
                 places = self.keep(term, places).await?;
             }
             if check {
+                walk.looked_at += places.len() * READING;
                 places = self.checked(places).await?;
             }
             walk.places.extend(places);
-            look_at = LOOK_AT.1.min(look_at * 2);
+            look_at = if check { LOOK_AT.2 } else { LOOK_AT.1 }.min(look_at * 2);
         }
         Ok(walk)
     }

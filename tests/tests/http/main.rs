@@ -4,6 +4,7 @@
 
 mod append;
 mod errors;
+mod events;
 mod operation;
 mod outage;
 mod reads;

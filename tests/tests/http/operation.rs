@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::header;
 
 /// Every path and what it answers to, as the documentation has them.
-const ROUTES: [(&str, &[&str]); 16] = [
+const ROUTES: [(&str, &[&str]); 17] = [
     ("/", &["get"]),
     ("/healthz", &["get"]),
     ("/logs", &["get", "post"]),
@@ -26,6 +26,7 @@ const ROUTES: [(&str, &[&str]); 16] = [
     ("/logs/{log}/entries", &["get", "post"]),
     ("/logs/{log}/entries/{index}", &["get"]),
     ("/logs/{log}/entries/{index}/receipt", &["get"]),
+    ("/logs/{log}/events", &["get"]),
     ("/logs/{log}/proof/consistency", &["get"]),
     ("/logs/{log}/proof/inclusion", &["get"]),
     ("/logs/{log}/tickets/{ticket}", &["get"]),

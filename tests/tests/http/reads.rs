@@ -87,6 +87,7 @@ async fn every_read_may_be_made_by_every_page() {
         "/logs/default/tile/entries/000.p/2",
         "/logs/default/entries",
         "/logs/default/entries/1",
+        "/logs/default/events?q=1",
         "/logs/default/entries/1/receipt",
         "/logs/default/proof/inclusion?index=0",
         "/logs/default/proof/consistency?old=1",

@@ -333,7 +333,7 @@ begin
         from ranked group by side
     )
     select (select jsonb_object_agg(side, columns) from side),
-           (select jsonb_agg(side || '.' || name order by side, name) from ranked where chosen)
+           (select coalesce(jsonb_agg(side || '.' || name order by side, name), '[]') from ranked where chosen)
         into replaced, digests;
     shortened := jsonb_set(shortened, '{changes}', shortened -> 'changes' || replaced);
     shortened := jsonb_set(shortened, '{metadata,digests}', digests);
@@ -342,7 +342,8 @@ begin
         shortened := jsonb_set(event::jsonb, '{changes}', (
             select jsonb_object_agg(side, attestlog.capture_digest(columns::text))
             from jsonb_each(event::jsonb -> 'changes') c (side, columns)));
-        shortened := jsonb_set(shortened, '{metadata,digests}', '["after", "before"]');
+        shortened := jsonb_set(shortened, '{metadata,digests}',
+                               to_jsonb(array(select jsonb_object_keys(shortened -> 'changes'))));
         if shortened #> '{metadata,omitted}' is not null then
             shortened := jsonb_set(shortened, '{metadata,omitted}',
                                    attestlog.capture_digest(shortened #>> '{metadata,omitted}'));
@@ -424,6 +425,11 @@ begin
         raise exception '% cannot be tracked: it inherits from a table, or one from it', tracked
             using errcode = 'feature_not_supported', hint = 'use declarative partitioning, which can be tracked';
     end if;
+    -- The query for updates has all columns twice, and a query has at most 1664.
+    if (select count(*) from pg_attribute where attrelid = tracked and attnum > 0 and not attisdropped) > 800 then
+        raise exception '% cannot be tracked: it has more than 800 columns', tracked
+            using errcode = 'program_limit_exceeded';
+    end if;
     if getdatabaseencoding() <> 'UTF8' then
         raise exception 'tables can be tracked in databases in UTF8 only, and this one is in %', getdatabaseencoding()
             using errcode = 'feature_not_supported';
@@ -474,10 +480,6 @@ begin
     perform check_trackable(tracked, coalesce(ignore, '{}'), coalesce(omit, '{}'));
     execute format('lock table %s in share row exclusive mode', tracked);
     for relation in select * from capture_tree(tracked) loop
-        if (select relkind = 'f' from pg_class where oid = relation) then
-            raise exception 'partition % is a foreign table, which cannot be tracked', relation
-                using errcode = 'wrong_object_type';
-        end if;
         function_name := make_capture(relation, log, coalesce(ignore, '{}'), coalesce(omit, '{}'));
         foreach operation in array '{insert, update, delete, truncate}'::text[] loop
             execute format('drop trigger if exists %I on %s', 'attestlog_' || operation, relation);

@@ -20,7 +20,7 @@ async fn migrates_an_empty_database_and_has_nothing_to_do_the_second_and_third_t
     let installed = "select count(distinct installed_on), count(*) from attestlog.migration";
     let (times, rows): (i64, i64) =
         sqlx::query_as(installed).fetch_one(&mut connection(&url).await).await.unwrap();
-    assert_eq!((times, rows), (1, 5), "one transaction, and each migration once");
+    assert_eq!((times, rows), (1, 6), "one transaction, and each migration once");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use sample::SampleLogs;
 
+mod capture;
 mod core_results;
 mod embedded;
 mod fsck;
@@ -45,7 +46,7 @@ impl Bench {
     }
 }
 
-const SECTIONS: [&str; 6] = ["core", "write", "million", "embedded", "fsck", "http"];
+const SECTIONS: [&str; 7] = ["core", "write", "capture", "million", "embedded", "fsck", "http"];
 
 #[tokio::main]
 async fn main() {
@@ -74,6 +75,7 @@ async fn main() {
                 write::run(&bench).await;
                 latency::run(&bench).await;
             }
+            "capture" => capture::run(&bench).await,
             "million" => million::run(&mut bench).await,
             "embedded" => embedded::run(&mut bench).await,
             "fsck" => fsck::run(&mut bench).await,

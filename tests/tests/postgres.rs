@@ -6,6 +6,10 @@
 
 mod postgres {
     mod append;
+    mod capture;
+    mod capture_rights;
+    mod capture_statements;
+    mod capture_tables;
     mod failures;
     mod migrations;
     mod processing;

@@ -87,7 +87,7 @@ async fn a_dump_that_is_restored_in_another_cluster_loses_and_doubles_nothing() 
 }
 
 /// pg_dump of one database, into psql on another.
-fn restore(from: &str, to: &str) {
+pub(super) fn restore(from: &str, to: &str) {
     let mut dump =
         Command::new("pg_dump").arg(from).stdout(Stdio::piped()).spawn().expect("pg_dump is installed");
     let psql = Command::new("psql")

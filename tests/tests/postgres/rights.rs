@@ -7,13 +7,13 @@ use attestlog_tests::sequencing::{create_log, process_all};
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
 
 /// A user who may log in and is a member of one of the roles; dropped in the end.
-struct User {
-    name: String,
-    url: String,
+pub(super) struct User {
+    pub(super) name: String,
+    pub(super) url: String,
 }
 
 impl User {
-    async fn member_of(roles: &str, url: &str) -> Self {
+    pub(super) async fn member_of(roles: &str, url: &str) -> Self {
         let name = random_name("attestlog_user");
         execute(&maintenance_url(), &format!("create role {name} login password 'secret' in role {roles}"))
             .await;
@@ -21,13 +21,13 @@ impl User {
         Self { url: url_of(url, Some((&name, "secret")), database), name }
     }
 
-    async fn drop(self) {
+    pub(super) async fn drop(self) {
         execute(&maintenance_url(), &format!("drop role {}", self.name)).await;
     }
 }
 
 /// The code with which a statement is refused.
-async fn refusal(connection: &mut PgConnection, sql: &str) -> String {
+pub(super) async fn refusal(connection: &mut PgConnection, sql: &str) -> String {
     match connection.execute(AssertSqlSafe(sql.to_owned())).await {
         Ok(_) => panic!("not refused: {sql}"),
         Err(error) => error.as_database_error().expect(sql).code().expect(sql).into_owned(),

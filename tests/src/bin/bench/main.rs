@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use sample::SampleLogs;
 
+mod capture;
 mod core_results;
 mod embedded;
 mod fsck;
@@ -46,7 +47,7 @@ impl Bench {
     }
 }
 
-const SECTIONS: [&str; 7] = ["core", "write", "million", "embedded", "fsck", "http", "search"];
+const SECTIONS: [&str; 8] = ["core", "write", "capture", "million", "embedded", "fsck", "http", "search"];
 
 #[tokio::main]
 async fn main() {
@@ -75,6 +76,7 @@ async fn main() {
                 write::run(&bench).await;
                 latency::run(&bench).await;
             }
+            "capture" => capture::run(&bench).await,
             "million" => million::run(&mut bench).await,
             "embedded" => embedded::run(&mut bench).await,
             "fsck" => fsck::run(&mut bench).await,

@@ -34,6 +34,7 @@ pub enum Code {
     MalformedJson,
     MalformedTilePath,
     MethodNotAllowed,
+    MissingId,
     NoSuchTile,
     NotCoveredYet,
     NotFound,
@@ -51,7 +52,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::BodyTooLarge,
         Self::DatabaseUnavailable,
         Self::EntrySize,
@@ -67,6 +68,7 @@ impl Code {
         Self::MalformedJson,
         Self::MalformedTilePath,
         Self::MethodNotAllowed,
+        Self::MissingId,
         Self::NoSuchTile,
         Self::NotCoveredYet,
         Self::NotFound,
@@ -111,6 +113,7 @@ impl Code {
             Self::MalformedJson => ("malformed_json", StatusCode::BAD_REQUEST),
             Self::MalformedTilePath => ("malformed_tile_path", StatusCode::NOT_FOUND),
             Self::MethodNotAllowed => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED),
+            Self::MissingId => ("missing_id", StatusCode::BAD_REQUEST),
             Self::NoSuchTile => ("no_such_tile", StatusCode::NOT_FOUND),
             Self::NotCoveredYet => ("not_covered_yet", StatusCode::GATEWAY_TIMEOUT),
             Self::NotFound => ("not_found", StatusCode::NOT_FOUND),
@@ -320,6 +323,7 @@ impl From<EventError> for Problem {
     fn from(error: EventError) -> Self {
         match error {
             EventError::NotJson(_) => Self::new(Code::MalformedJson, error.to_string()),
+            EventError::NoId(_) => Self::new(Code::MissingId, error.to_string()),
             EventError::Invalid(_) => Self::new(Code::InvalidEvent, error.to_string()),
         }
     }

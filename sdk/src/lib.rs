@@ -8,7 +8,15 @@
 //! ```
 
 pub mod event;
+pub mod writer;
+
+mod backoff;
+mod http;
+mod private_file;
+mod read_error;
 
 pub use event::{
     Actor, ActorType, Event, EventError, Outcome, Target, anonymous, api_key, service, system, user,
 };
+pub use read_error::{ReadError, Tampering};
+pub use writer::Writer;

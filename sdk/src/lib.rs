@@ -8,6 +8,8 @@
 //! ```
 
 pub mod event;
+pub mod follow;
+pub mod log_client;
 pub mod writer;
 
 mod backoff;
@@ -18,5 +20,6 @@ mod read_error;
 pub use event::{
     Actor, ActorType, Event, EventError, Outcome, Target, anonymous, api_key, service, system, user,
 };
+pub use log_client::LogClient;
 pub use read_error::{ReadError, Tampering};
 pub use writer::Writer;

@@ -53,7 +53,8 @@ impl StaticLog {
         Checkpoint::sign(&key(), TreeSize(size as u64), root).unwrap().format()
     }
 
-    /// What an honest log of `size` entries answers to a path below its prefix.
+    /// What an honest log that shows its first `size` entries answers to a path below its prefix. It has the tiles of
+    /// all.
     ///
     /// # Panics
     /// If it has fewer.
@@ -71,10 +72,7 @@ impl StaticLog {
                 (true, true) => Reply::ok(self.receipt(index, size)),
             };
         }
-        TilePath::parse(path)
-            .ok()
-            .and_then(|path| self.tile(path, size))
-            .map_or(Reply::status(404), Reply::ok)
+        TilePath::parse(path).ok().and_then(|path| self.tile(path)).map_or(Reply::status(404), Reply::ok)
     }
 
     /// The receipt of an entry in the tree of this size.
@@ -91,8 +89,8 @@ impl StaticLog {
         receipt.unwrap().format()
     }
 
-    fn tile(&self, path: TilePath, size: usize) -> Option<Vec<u8>> {
-        let all = &self.0[..size];
+    fn tile(&self, path: TilePath) -> Option<Vec<u8>> {
+        let all = &self.0;
         match path {
             TilePath::Entries { index, width } => {
                 let first = usize::try_from(index).ok()? * TILE_WIDTH;

@@ -79,8 +79,12 @@ impl Answers {
             Err(error) => {
                 let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
                 paths.iter().for_each(|path| memory.forget(path));
-                let first = paths.first().map_or_else(|| "checkpoint".to_owned(), TilePath::format);
-                Err(ReadError::of(error, &first, head))
+                let what = match paths {
+                    [] => "checkpoint".to_owned(),
+                    [path] => path.format(),
+                    [first, others @ ..] => format!("{first} and {} more", others.len()),
+                };
+                Err(ReadError::of(error, &what, head))
             }
         }
     }

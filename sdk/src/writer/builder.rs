@@ -3,14 +3,14 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::commit::{Committer, Sizes};
+use super::commit::{Committer, Size, Sizes};
 use super::error::{RefusedEvent, StartError};
 use super::refused::RefusedFile;
 use super::sender::{OnRefused, Sender};
@@ -208,8 +208,9 @@ impl WriterBuilder {
             let sizes = Sizes::default();
             for (number, length) in spool.segments()? {
                 // A spool that holds more than it may now is sent all the same.
-                let taken = room.forget_permits(usize::try_from(length).unwrap_or(usize::MAX));
-                sizes.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(number, taken);
+                let room = room.forget_permits(usize::try_from(length).unwrap_or(usize::MAX));
+                let size = Size { room, end: length };
+                sizes.lock().unwrap_or_else(PoisonError::into_inner).insert(number, size);
             }
             let refused = RefusedFile::open(spool.refused())?;
             let own = spool.next_number()?;

@@ -24,8 +24,17 @@ pub(super) enum Request {
     Close,
 }
 
-/// How much room each segment takes of what the spool may have.
-pub(super) type Sizes = Arc<Mutex<HashMap<u64, usize>>>;
+/// What is known of each segment besides its bytes.
+pub(super) type Sizes = Arc<Mutex<HashMap<u64, Size>>>;
+
+/// The size of a segment.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Size {
+    /// How much it takes of the room that the spool has.
+    pub(super) room: usize,
+    /// Where it ends. A file that is shorter was cut by somebody.
+    pub(super) end: u64,
+}
 
 /// The thread's state.
 pub(super) struct Committer {
@@ -94,7 +103,7 @@ impl Committer {
             let segment = self.end.borrow().segment;
             let mut sizes = self.sizes.lock().unwrap_or_else(PoisonError::into_inner);
             for room in waiting.rooms {
-                *sizes.entry(segment).or_default() += room.num_permits();
+                sizes.entry(segment).or_default().room += room.num_permits();
                 room.forget();
             }
         }
@@ -130,6 +139,8 @@ impl Committer {
         }
         end.offset += frames.len() as u64;
         self.file = Some(file);
+        self.sizes.lock().unwrap_or_else(PoisonError::into_inner).entry(end.segment).or_default().end =
+            end.offset;
         self.end.send_replace(end);
         Ok(())
     }

@@ -88,7 +88,8 @@ impl Sender {
             status.trouble = None;
         });
         for (item, ticket) in items.zip(tickets) {
-            if let Some((caller, _room)) = item.caller {
+            if let Some((caller, room)) = item.caller {
+                drop(room);
                 // One who is gone does not need to know.
                 let _ = caller.send(Ok(Durable::Acknowledged { ticket }));
             }
@@ -116,7 +117,8 @@ impl Sender {
         if let Some(report) = &self.on_refused {
             report(&refused);
         }
-        if let Some((caller, _room)) = item.caller {
+        if let Some((caller, room)) = item.caller {
+            drop(room);
             let _ = caller.send(Err(AppendError::Refused(refused.refusal)));
         }
     }
@@ -127,7 +129,8 @@ impl Sender {
             return self.pause(None, refusal.to_string()).await;
         }
         for item in items.drain(..width) {
-            if let Some((caller, _room)) = item.caller {
+            if let Some((caller, room)) = item.caller {
+                drop(room);
                 let _ = caller.send(Err(AppendError::Denied(refusal.clone())));
             }
         }

@@ -8,7 +8,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::commit::{Request, Sizes};
+use super::commit::{Request, Size, Sizes};
 use super::error::{AppendError, Durable};
 use super::frame::{self, MAGIC, Next};
 use super::spool::{Position, Spool};
@@ -125,9 +125,10 @@ impl SpoolReader {
                 continue;
             };
             let sealed = closed || next.segment < end.segment;
-            let bytes =
-                self.read(next, (!sealed || next.segment == end.segment).then_some(end.offset)).await?;
-            match self.batch(next, &bytes, limits) {
+            // Beyond it, there is what a failed write has left.
+            let durable = self.size(next.segment).end;
+            let bytes = self.read(next, durable).await?;
+            match self.batch(next, &bytes, durable, limits) {
                 Some(read) => return Ok(read),
                 None if sealed => self.finish(next.segment).await?,
                 None if next.offset >= self.retire_bytes && self.retire(next).await => {
@@ -151,14 +152,23 @@ impl SpoolReader {
         Ok(self.next)
     }
 
-    async fn read(&self, from: Position, to: Option<u64>) -> io::Result<Bytes> {
+    fn size(&self, segment: u64) -> Size {
+        let sizes = self.sizes.lock().unwrap_or_else(PoisonError::into_inner);
+        sizes.get(&segment).copied().unwrap_or_default()
+    }
+
+    async fn read(&self, from: Position, to: u64) -> io::Result<Bytes> {
         let spool = Arc::clone(&self.spool);
         blocking(move || spool.read(from, to)).await.map(Bytes::from)
     }
 
-    /// The entries at the beginning of these bytes; `None` if there are none.
-    fn batch(&mut self, from: Position, bytes: &Bytes, limits: BatchLimits) -> Option<Read> {
+    /// The entries at the beginning of these bytes, which should reach as far as `durable`; `None` if there are none.
+    fn batch(&mut self, from: Position, bytes: &Bytes, durable: u64, limits: BatchLimits) -> Option<Read> {
         let (mut at, mut items, mut length) = (0, Vec::new(), 0);
+        let all = usize::try_from(durable.saturating_sub(from.offset)).unwrap_or(usize::MAX);
+        // The tail of a process that has ended may be torn. What this process made durable, and what was there when it
+        // began, is.
+        let may_be_torn = from.segment < self.own && bytes.len() >= all;
         if from.offset == 0 {
             // Changed, it is a gap like any other.
             at = if bytes.starts_with(MAGIC) { MAGIC.len() } else { 0 };
@@ -167,8 +177,8 @@ impl SpoolReader {
         while items.len() < limits.entries && length < limits.bytes {
             let rest = bytes.get(at..).unwrap_or_default();
             match frame::next(rest) {
-                Next::Torn if from.segment < self.own => break,
-                Next::End => break,
+                Next::Torn if may_be_torn => break,
+                Next::End if at >= all => break,
                 Next::Entry(entry) => {
                     at += frame::HEAD;
                     items.push(Item { entry: bytes.slice(at..at + entry.len()), caller: None });
@@ -176,9 +186,9 @@ impl SpoolReader {
                     length += entry.len();
                 }
                 // Reported once a segment, and before what follows is sent.
-                Next::Damaged(_) | Next::Torn if !self.damaged && !items.is_empty() => break,
+                Next::Damaged(_) | Next::Torn | Next::End if !self.damaged && !items.is_empty() => break,
                 gap => {
-                    at += if let Next::Damaged(gap) = gap { gap } else { rest.len() };
+                    at = if let Next::Damaged(gap) = gap { at + gap } else { all };
                     damaged = true;
                     if !self.damaged {
                         break;
@@ -200,7 +210,7 @@ impl SpoolReader {
         let (spool, damaged) = (Arc::clone(&self.spool), self.damaged);
         blocking(move || if damaged { spool.set_aside(segment) } else { spool.remove(segment) }).await?;
         let size = self.sizes.lock().unwrap_or_else(PoisonError::into_inner).remove(&segment);
-        self.room.add_permits(size.unwrap_or_default());
+        self.room.add_permits(size.unwrap_or_default().room);
         (self.next, self.damaged) = (None, false);
         Ok(())
     }

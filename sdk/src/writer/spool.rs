@@ -83,15 +83,12 @@ impl Spool {
         Ok(file)
     }
 
-    /// The bytes of a segment from `from` on: all, or as far as `to`.
-    pub(super) fn read(&self, from: Position, to: Option<u64>) -> io::Result<Vec<u8>> {
+    /// The bytes of a segment from `from` as far as `to`, or fewer if it is shorter.
+    pub(super) fn read(&self, from: Position, to: u64) -> io::Result<Vec<u8>> {
         let mut file = File::open(self.segment(from.segment))?;
         file.seek(SeekFrom::Start(from.offset))?;
         let mut bytes = Vec::new();
-        match to {
-            Some(to) => file.take(to.saturating_sub(from.offset)).read_to_end(&mut bytes)?,
-            None => file.read_to_end(&mut bytes)?,
-        };
+        file.take(to.saturating_sub(from.offset)).read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 

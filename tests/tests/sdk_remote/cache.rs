@@ -36,7 +36,8 @@ impl Served {
     }
 
     fn client(&self, bytes: u64) -> LogClient {
-        let client = log_client(&self.server.address).memory_bytes(0).cache(self.folder.path().join("cache"), bytes);
+        let client =
+            log_client(&self.server.address).memory_bytes(0).cache(self.folder.path().join("cache"), bytes);
         client.build().unwrap()
     }
 

@@ -10,6 +10,14 @@
 //! ```
 
 pub mod event;
+pub mod follow;
+pub mod log_client;
+pub mod writer;
+
+mod backoff;
+mod http;
+mod private_file;
+mod read_error;
 
 mod audit;
 mod receipt;
@@ -23,10 +31,13 @@ pub use audit::{Audit, AuditError};
 pub use event::{
     Actor, ActorType, Event, EventError, Outcome, Target, anonymous, api_key, service, system, user,
 };
+pub use log_client::LogClient;
+pub use read_error::{ReadError, Tampering};
 pub use receipt::{Receipt, ReceiptError};
 pub use remote::{AddressError, Kind, RemoteError};
 pub use ticket::Ticket;
 pub use transaction::{AppendError, DatabaseConnection};
+pub use writer::Writer;
 
 /// The blocks of the README compile.
 #[cfg(all(doctest, feature = "postgres"))]

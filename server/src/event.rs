@@ -6,6 +6,9 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+/// The longest `id` that can be a key, in bytes.
+const MAX_ID: usize = 255;
+
 /// Why bytes are not an event that a log takes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -16,6 +19,9 @@ pub enum EventError {
     /// They are JSON, and not an event with the fields that this log asks for.
     #[error("not an event: {0}")]
     Invalid(String),
+    /// They are JSON, and have no member `id` that can be an idempotency key.
+    #[error("no `id` that can be a key, a string of 1 to 255 bytes without U+0000: {0}")]
+    NoId(String),
 }
 
 /// The fields that an event must have. A field that stands there twice is refused: readers would differ about it.
@@ -74,6 +80,31 @@ pub fn validate_event(data: &[u8]) -> Result<(), EventError> {
         return Err(EventError::Invalid(reason.into()));
     }
     Ok(())
+}
+
+/// The member `id` of an event, which may be its idempotency key.
+///
+/// # Errors
+/// [`EventError::NotJson`]; [`EventError::NoId`] if it is missing or there twice, no string, empty, longer than 255
+/// bytes, or holds U+0000, which no database's text can.
+pub fn event_id(data: &[u8]) -> Result<String, EventError> {
+    #[derive(Deserialize)]
+    struct Identified {
+        id: String,
+    }
+    validate_json(data)?;
+    // An array could be read as a struct, too.
+    if !data.trim_ascii_start().starts_with(b"{") {
+        return Err(EventError::NoId("it is no object".to_owned()));
+    }
+    let event: Identified =
+        serde_json::from_slice(data).map_err(|error| EventError::NoId(error.to_string()))?;
+    match event.id.len() {
+        0 => Err(EventError::NoId("it is empty".to_owned())),
+        1..=MAX_ID if !event.id.contains('\0') => Ok(event.id),
+        1..=MAX_ID => Err(EventError::NoId("it holds U+0000".to_owned())),
+        length => Err(EventError::NoId(format!("it has {length} bytes"))),
+    }
 }
 
 /// Whether `text` is a `date-time` of RFC 3339 §5.6, with a day that its month has.
@@ -155,6 +186,30 @@ mod tests {
             let error = validate_event(changed.as_bytes()).unwrap_err();
             assert!(matches!(&error, EventError::Invalid(reason) if reason.contains(named)), "{error}");
         }
+    }
+
+    #[test]
+    fn an_id_is_a_key_as_it_stands_there_and_nothing_else_is_one() {
+        let longest = "é".repeat(127) + "x";
+        for (id, expected) in [("a", "a"), ("\\u0061\\n", "a\n"), (&*longest, &*longest), (" ", " ")] {
+            let event = format!(r#"{{"other":[{{"id":1}}],"id":"{id}"}}"#);
+            assert_eq!(event_id(event.as_bytes()), Ok(expected.to_owned()));
+        }
+        let too_long = format!(r#"{{"id":"{longest}y"}}"#);
+        for bad in [
+            "{}",
+            r#"{"id":""}"#,
+            r#"{"id":1}"#,
+            r#"{"id":null}"#,
+            r#"{"id":"a","id":"a"}"#,
+            r#"{"id":"a\u0000"}"#,
+            r#"["id"]"#,
+            r#""id""#,
+            &*too_long,
+        ] {
+            assert!(matches!(event_id(bad.as_bytes()), Err(EventError::NoId(_))), "{bad}");
+        }
+        assert!(matches!(event_id(br#"{"id":"a""#), Err(EventError::NotJson(_))));
     }
 
     #[test]

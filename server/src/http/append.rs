@@ -19,7 +19,7 @@ use utoipa_axum::routes;
 use super::problem::{Code, Problem, ProblemBody};
 use super::request::{LogPath, MayAppend, OpenLog, Parameters, content_type, read_body};
 use super::{App, TEXT};
-use crate::event::{validate_event, validate_json};
+use crate::event::{event_id, validate_event, validate_json};
 use crate::prover;
 use crate::store::{Appended, Events, Log, NewEntry, Ticket};
 use crate::waiter::Covered;
@@ -47,12 +47,30 @@ struct AppendQuery {
     /// `receipt` waits until a published checkpoint covers the entries, and answers with their receipts.
     #[param(inline)]
     wait: Option<Wait>,
+    /// `id` makes the member `id` of each event its idempotency key: a string of 1 to 255 bytes. There is no
+    /// Idempotency-Key then, and the same event is the same append in whatever body it comes.
+    #[param(inline)]
+    key: Option<KeyMember>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum Wait {
     Receipt,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum KeyMember {
+    Id,
+}
+
+/// Where the idempotency keys of a body come from.
+enum Keys {
+    /// The header, if there is one: the key of the one entry, and with `#` and its number that of a line.
+    Header(Option<String>),
+    /// The member `id` of each event.
+    Id,
 }
 
 /// What durable entries are answered with.
@@ -117,7 +135,8 @@ async fn add(
 ///
 /// `application/json`: one event. `application/x-ndjson`: one event a line, all or none. `application/octet-stream`:
 /// one entry, whatever it is. With an Idempotency-Key, a retry of the same body is the same append; line N of an
-/// NDJSON body has the key `KEY#N`.
+/// NDJSON body has the key `KEY#N`. With `key=id`, each event's own `id` is its key, so that events may be sent again
+/// in other groups than before.
 #[utoipa::path(
     post, path = "/logs/{log}/entries", tag = "append", security(("append token" = [])),
     params(LogPath, AppendQuery,
@@ -142,7 +161,7 @@ async fn append(
     body: Body,
 ) -> Result<Response, Problem> {
     let tickets = {
-        let (entries, lines, _room) = read_entries(&app, &log, &headers, body).await?;
+        let (entries, lines, _room) = read_entries(&app, &log, query.key, &headers, body).await?;
         if query.wait.is_some() && entries.len() > MAX_RECEIPTS {
             let detail = format!("wait=receipt takes at most {MAX_RECEIPTS} entries a request");
             return Err(Problem::new(Code::TooManyEntries, detail));
@@ -168,27 +187,30 @@ async fn append(
 async fn read_entries(
     app: &App,
     log: &Log,
+    key: Option<KeyMember>,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<(Vec<NewEntry>, bool, impl Sized + use<>), Problem> {
-    let key = idempotency_key(headers)?;
+    let keys = Keys::of(key, headers)?;
     let kind = content_type(headers);
     if kind == "application/x-ndjson" {
         let detail = format!("an NDJSON body has at most {MAX_NDJSON_BYTES} bytes");
         let too_large = Problem::new(Code::BodyTooLarge, detail);
         let body = read_body(app, headers, body, MAX_NDJSON_BYTES, too_large).await?;
-        return Ok((ndjson_entries(log, &body.bytes, key.as_deref())?, true, body));
+        return Ok((ndjson_entries(log, &body.bytes, &keys)?, true, body));
     }
     if !matches!(&*kind, "application/json" | "application/octet-stream") {
         let detail = "the Content-Type is application/json, application/x-ndjson or application/octet-stream";
         return Err(Problem::new(Code::UnsupportedMediaType, detail));
     }
     let body = read_body(app, headers, body, MAX_ENTRY_SIZE, Problem::entry_too_long()).await?;
-    Ok((vec![entry(log, &body.bytes, kind == "application/json", key)?], false, body))
+    let json = kind == "application/json";
+    let entry = entry(log, &body.bytes, json, None).and_then(|entry| keys.give(None, entry))?;
+    Ok((vec![entry], false, body))
 }
 
 /// The lines of a body; the last may end in a newline or not. A bad one is named, and nothing is appended.
-fn ndjson_entries(log: &Log, body: &[u8], key: Option<&str>) -> Result<Vec<NewEntry>, Problem> {
+fn ndjson_entries(log: &Log, body: &[u8], keys: &Keys) -> Result<Vec<NewEntry>, Problem> {
     let lines = body.strip_suffix(b"\n").unwrap_or(body);
     let mut entries = Vec::new();
     for (number, line) in (1..).zip(lines.split(|&byte| byte == b'\n')) {
@@ -196,8 +218,7 @@ fn ndjson_entries(log: &Log, body: &[u8], key: Option<&str>) -> Result<Vec<NewEn
             let detail = format!("an NDJSON body has at most {MAX_LINES} lines");
             return Err(Problem::new(Code::TooManyEntries, detail));
         }
-        let key = key.map(|key| format!("{key}#{number}"));
-        let entry = entry(log, line, true, key);
+        let entry = entry(log, line, true, None).and_then(|entry| keys.give(Some(number), entry));
         // Whatever is wrong with a line is wrong with the body: 400, also for a line that is too long.
         entries.push(entry.map_err(|problem| problem.with_status(StatusCode::BAD_REQUEST).at_line(number))?);
     }
@@ -218,6 +239,29 @@ fn entry(log: &Log, data: &[u8], json: bool, idempotency_key: Option<String>) ->
         Events::Any => {}
     }
     Ok(NewEntry { log: log.id, data: data.to_vec(), idempotency_key })
+}
+
+impl Keys {
+    fn of(member: Option<KeyMember>, headers: &HeaderMap) -> Result<Self, Problem> {
+        match (member, idempotency_key(headers)?) {
+            (None, key) => Ok(Self::Header(key)),
+            (Some(KeyMember::Id), None) => Ok(Self::Id),
+            (Some(KeyMember::Id), Some(_)) => {
+                let detail = "an Idempotency-Key and key=id contradict each other: send one of them";
+                Err(Problem::new(Code::InvalidParameter, detail))
+            }
+        }
+    }
+
+    /// The entry with its key; `line` is its number in a body of lines.
+    fn give(&self, line: Option<usize>, mut entry: NewEntry) -> Result<NewEntry, Problem> {
+        entry.idempotency_key = match (self, line) {
+            (Self::Header(Some(key)), Some(line)) => Some(format!("{key}#{line}")),
+            (Self::Header(key), _) => key.clone(),
+            (Self::Id, _) => Some(event_id(&entry.data)?),
+        };
+        Ok(entry)
+    }
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {

@@ -35,6 +35,7 @@ pub enum Code {
     MalformedJson,
     MalformedTilePath,
     MethodNotAllowed,
+    MissingId,
     NoSuchTile,
     NotCoveredYet,
     NotFound,
@@ -54,7 +55,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::BodyTooLarge,
         Self::DatabaseUnavailable,
         Self::EntrySize,
@@ -71,6 +72,7 @@ impl Code {
         Self::MalformedJson,
         Self::MalformedTilePath,
         Self::MethodNotAllowed,
+        Self::MissingId,
         Self::NoSuchTile,
         Self::NotCoveredYet,
         Self::NotFound,
@@ -118,6 +120,7 @@ impl Code {
             Self::MalformedJson => ("malformed_json", StatusCode::BAD_REQUEST),
             Self::MalformedTilePath => ("malformed_tile_path", StatusCode::NOT_FOUND),
             Self::MethodNotAllowed => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED),
+            Self::MissingId => ("missing_id", StatusCode::BAD_REQUEST),
             Self::NoSuchTile => ("no_such_tile", StatusCode::NOT_FOUND),
             Self::NotCoveredYet => ("not_covered_yet", StatusCode::GATEWAY_TIMEOUT),
             Self::NotFound => ("not_found", StatusCode::NOT_FOUND),
@@ -329,6 +332,7 @@ impl From<EventError> for Problem {
     fn from(error: EventError) -> Self {
         match error {
             EventError::NotJson(_) => Self::new(Code::MalformedJson, error.to_string()),
+            EventError::NoId(_) => Self::new(Code::MissingId, error.to_string()),
             EventError::Invalid(_) => Self::new(Code::InvalidEvent, error.to_string()),
         }
     }

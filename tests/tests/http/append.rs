@@ -140,6 +140,57 @@ async fn a_retry_with_the_same_key_is_the_same_append() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn with_key_id_an_event_is_one_append_in_whatever_body_it_comes() {
+    let server = TestServer::start().await;
+    let append = async |kind: &str, body: &str| {
+        server.post(&format!("{ENTRIES}?key=id"), kind, body.as_bytes()).send().await.unwrap()
+    };
+    let tickets = async |kind: &str, body: &str| {
+        let answer = append(kind, body).await;
+        assert_eq!(answer.status(), 202, "{body}");
+        answer.json::<Value>().await.unwrap()["tickets"].as_array().unwrap().clone()
+    };
+    let (a, b, c) = (r#"{"id":"a"}"#, r#"{"n":1,"id":"b"}"#, r#" {"id":"c"}"#);
+    let first = tickets(NDJSON, &format!("{a}\n{b}\n{a}")).await;
+    assert_eq!(first[0], first[2]);
+    assert_ne!(first[0], first[1]);
+    // Other neighbours, another order, one at a time; before and after they are processed.
+    let regrouped = tickets(NDJSON, &format!("{c}\n{b}\n")).await;
+    assert_eq!(regrouped[1], first[1]);
+    assert_eq!(tickets(JSON, a).await[0], first[0]);
+    assert_eq!(server.add("processed meanwhile").await, 3);
+    assert_eq!(tickets(RAW, a).await[0], first[0]);
+    assert_eq!(tickets(NDJSON, &format!("{c}\n{b}\n{a}")).await, [&regrouped[..], &first[..1]].concat());
+
+    let reused = append(NDJSON, &format!("{a}\n{{\"id\":\"b\"}}")).await;
+    assert_eq!(problem(reused, 422, "key_reused").await["line"], 2);
+    let header = server.post(ENTRIES, JSON, "{}").header("idempotency-key", "b").send().await.unwrap();
+    problem(header, 422, "key_reused").await;
+    assert_eq!(server.add("nothing was there twice").await, 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_key_id_an_event_without_a_key_and_a_second_kind_of_key_are_refused() {
+    let server = TestServer::start().await;
+    let path = format!("{ENTRIES}?key=id");
+    for (kind, body, code, line) in [
+        (JSON, "{}", "missing_id", Value::Null),
+        (RAW, "bytes", "malformed_json", Value::Null),
+        (RAW, r#"{"id":7}"#, "missing_id", Value::Null),
+        (NDJSON, "{\"id\":\"a\"}\n{\"id\":\"\"}\n{}", "missing_id", json!(2)),
+        (NDJSON, "{\"id\":\"a\"}\n{\"id\":\"b\",\"id\":\"b\"}", "missing_id", json!(2)),
+    ] {
+        let refused = problem(server.post(&path, kind, body).send().await.unwrap(), 400, code).await;
+        assert_eq!(refused["line"], line, "{body}");
+    }
+    let both = server.post(&path, JSON, r#"{"id":"a"}"#).header("idempotency-key", "k").send().await.unwrap();
+    problem(both, 400, "invalid_parameter").await;
+    let other = server.post(&format!("{ENTRIES}?key=name"), JSON, r#"{"id":"a"}"#).send().await.unwrap();
+    problem(other, 400, "invalid_parameter").await;
+    assert_eq!(server.add("the first").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_strict_log_takes_only_events() {
     let server = TestServer::start().await;
     let new = json!({ "name": "strict", "origin": "example.com/strict", "events": "strict" });

@@ -1,0 +1,152 @@
+//! HTTP requests below a log's prefix, bounded in bytes and in time: a server can neither fill the memory nor keep us
+//! waiting.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use reqwest::header::{self, HeaderMap};
+use reqwest::{Client, RequestBuilder, Url};
+
+use crate::read_error::ReadError;
+
+/// The most bytes of each kind of answer: what the formats allow.
+pub(crate) mod most {
+    pub(crate) const NOTE: usize = 1_000_000;
+    pub(crate) const ENTRY: usize = 65_535;
+    pub(crate) const RECEIPT: usize = 1_200_000;
+    pub(crate) const TILE: usize = 256 * 32;
+    pub(crate) const BUNDLE: usize = 256 * (2 + ENTRY);
+}
+
+/// The address of a log, and how it is asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Remote {
+    client: Client,
+    prefix: Url,
+    token: Option<String>,
+    timeout: Duration,
+}
+
+/// A complete answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+/// Why an answer was not received whole.
+#[derive(Debug)]
+pub(crate) enum Broken {
+    /// It has more bytes than such an answer can have.
+    TooLarge(usize),
+    /// No connection, or one that broke off.
+    Failed(reqwest::Error),
+    /// It took too long.
+    TimedOut(Duration),
+}
+
+impl Remote {
+    /// The log below `prefix`, such as `https://audit.example.com/logs/acme`.
+    pub(crate) fn new(
+        prefix: &str,
+        client: Option<Client>,
+        token: Option<String>,
+        timeout: Duration,
+    ) -> Result<Self, String> {
+        let prefix = Url::parse(prefix).map_err(|error| format!("{prefix}: {error}"))?;
+        if !matches!(prefix.scheme(), "http" | "https") {
+            return Err(format!("{prefix}: not an address of HTTP"));
+        }
+        let client = match client {
+            Some(client) => client,
+            // An answer from elsewhere would be as good as any, but a token belongs to one server.
+            None => {
+                let client = Client::builder().redirect(reqwest::redirect::Policy::none());
+                client.build().map_err(|error| chain(&error))?
+            }
+        };
+        Ok(Self { client, prefix, token, timeout })
+    }
+
+    /// The address of `path` below the prefix, whose query, an access key say, stays.
+    pub(crate) fn url(&self, path: &str) -> Url {
+        let mut url = self.prefix.clone();
+        url.set_path(&format!("{}/{path}", self.prefix.path().trim_end_matches('/')));
+        url
+    }
+
+    pub(crate) fn post(&self, url: Url) -> RequestBuilder {
+        self.authorized(self.client.post(url))
+    }
+
+    /// The whole answer, if its body has at most `most` bytes.
+    pub(crate) async fn answer(&self, request: RequestBuilder, most: usize) -> Result<Answer, Broken> {
+        let answered = async {
+            let response = request.send().await.map_err(Broken::Failed)?;
+            let (status, headers) = (response.status().as_u16(), response.headers().clone());
+            let mut stream = response.bytes_stream();
+            let mut body = Vec::new();
+            while let Some(part) = stream.next().await {
+                let part = part.map_err(Broken::Failed)?;
+                if body.len().saturating_add(part.len()) > most {
+                    return Err(Broken::TooLarge(most));
+                }
+                body.extend_from_slice(&part);
+            }
+            Ok(Answer { status, headers, body })
+        };
+        let timed_out = |_| Err(Broken::TimedOut(self.timeout));
+        tokio::time::timeout(self.timeout, answered).await.unwrap_or_else(timed_out)
+    }
+
+    /// The bytes at `path`, if the answer is complete and has the status 200; `fresh` asks past the caches on the way.
+    pub(crate) async fn get(&self, path: &str, most: usize, fresh: bool) -> Result<Vec<u8>, ReadError> {
+        let mut request = self.authorized(self.client.get(self.url(path)));
+        if fresh {
+            request = request.header(header::CACHE_CONTROL, "no-cache");
+        }
+        let answer = self.answer(request, most).await.map_err(|broken| broken.at(path))?;
+        match answer.status {
+            200 => Ok(answer.body),
+            status => {
+                let detail = format!("{path}: status {status}");
+                Err(ReadError::Unchecked { code: "unreachable", detail, status: Some(status) })
+            }
+        }
+    }
+
+    fn authorized(&self, request: RequestBuilder) -> RequestBuilder {
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+}
+
+impl Broken {
+    fn at(self, path: &str) -> ReadError {
+        let code = match self {
+            Self::TooLarge(_) => "answer_too_large",
+            Self::Failed(_) => "unreachable",
+            Self::TimedOut(_) => "timed_out",
+        };
+        ReadError::Unchecked { code, detail: format!("{path}: {self}"), status: None }
+    }
+}
+
+impl std::fmt::Display for Broken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::TooLarge(most) => write!(f, "more than {most} bytes"),
+            Self::Failed(error) => f.write_str(&chain(error)),
+            Self::TimedOut(timeout) => write!(f, "no complete answer within {timeout:?}"),
+        }
+    }
+}
+
+/// An error with what is behind it: reqwest's own text says only that it failed.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

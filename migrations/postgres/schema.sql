@@ -349,6 +349,109 @@ begin
 end
 $$;
 
+CREATE FUNCTION attestlog.search_after(log bigint, terms bytea[], times bigint[], ids bigint[], end_time bigint, end_id bigint, most integer) RETURNS TABLE(n bigint, first_time bigint, first_id bigint, postings bytea)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'attestlog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET jit TO 'off'
+    AS $$
+#variable_conflict use_column
+begin
+    return query
+        select sought.n, found.first_time, found.first_id, found.postings
+        from unnest(terms, times, ids) with ordinality as sought (term, time, id, n)
+        left join lateral (
+            select b.first_time, b.first_id from search_block b
+            where b.log_id = log and b.term = sought.term and (b.first_time, b.first_id) <= (sought.time, sought.id)
+            order by b.first_time desc, b.first_id desc limit 1
+        ) begin_at on true
+        cross join lateral (
+            select b.first_time, b.first_id, b.postings from search_block b
+            where b.log_id = log and b.term = sought.term
+                and (b.first_time, b.first_id) >= (coalesce(begin_at.first_time, sought.time), coalesce(begin_at.first_id, sought.id))
+                and (b.first_time, b.first_id) <= (end_time, end_id)
+            order by b.first_time, b.first_id limit most
+        ) found;
+end
+$$;
+
+CREATE FUNCTION attestlog.search_at(log bigint, terms bytea[], times bigint[], ids bigint[]) RETURNS TABLE(term bytea, first_time bigint, first_id bigint, postings bytea)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'attestlog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET jit TO 'off'
+    AS $$
+#variable_conflict use_column
+begin
+    return query
+        with place as materialized (
+            select distinct sought.term, block.first_time, block.first_id
+            from unnest(terms, times, ids) as sought (term, time, id)
+            cross join lateral (
+                select b.first_time, b.first_id from search_block b
+                where b.log_id = log and b.term = sought.term and (b.first_time, b.first_id) <= (sought.time, sought.id)
+                order by b.first_time desc, b.first_id desc limit 1
+            ) block
+        )
+        select place.term, block.first_time, block.first_id, block.postings
+        from place cross join lateral (
+            select b.first_time, b.first_id, b.postings from search_block b
+            where b.log_id = log and b.term = place.term
+                and (b.first_time, b.first_id) = (place.first_time, place.first_id) limit 1
+        ) block;
+end
+$$;
+
+CREATE FUNCTION attestlog.search_before(log bigint, terms bytea[], times bigint[], ids bigint[], end_time bigint, end_id bigint, most integer) RETURNS TABLE(n bigint, first_time bigint, first_id bigint, postings bytea)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'attestlog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET jit TO 'off'
+    AS $$
+#variable_conflict use_column
+begin
+    return query
+        select sought.n, found.first_time, found.first_id, found.postings
+        from unnest(terms, times, ids) with ordinality as sought (term, time, id, n)
+        left join lateral (
+            select b.first_time, b.first_id from search_block b
+            where b.log_id = log and b.term = sought.term and (b.first_time, b.first_id) <= (end_time, end_id)
+            order by b.first_time desc, b.first_id desc limit 1
+        ) last on true
+        cross join lateral (
+            select b.first_time, b.first_id, b.postings from search_block b
+            where b.log_id = log and b.term = sought.term
+                and (b.first_time, b.first_id) < (sought.time, sought.id)
+                and (b.first_time, b.first_id) >= (coalesce(last.first_time, end_time), coalesce(last.first_id, end_id))
+            order by b.first_time desc, b.first_id desc limit most
+        ) found;
+end
+$$;
+
+CREATE FUNCTION attestlog.search_terms(log bigint, low bytea, high bytea, most integer) RETURNS SETOF bytea
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'attestlog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET jit TO 'off'
+    AS $$
+declare
+    found_term bytea;
+begin
+    select b.term into found_term from search_block b
+        where b.log_id = log and b.term >= low and b.term < high order by b.term limit 1;
+    while found_term is not null and most > 0 loop
+        return next found_term;
+        most := most - 1;
+        select b.term into found_term from search_block b
+            where b.log_id = log and b.term > found_term and b.term < high order by b.term limit 1;
+    end loop;
+end
+$$;
+
 ALTER TABLE attestlog.append_only_log ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME attestlog.append_only_log_id_seq
     START WITH 1
@@ -415,6 +518,24 @@ CREATE TABLE attestlog.processed_log (
     CONSTRAINT processed_log_id_not_negative CHECK ((id >= 0))
 );
 
+CREATE TABLE attestlog.search_block (
+    log_id bigint NOT NULL,
+    term bytea NOT NULL,
+    first_time bigint NOT NULL,
+    first_id bigint NOT NULL,
+    postings bytea NOT NULL,
+    CONSTRAINT search_block_term_length CHECK ((octet_length(term) <= 65))
+)
+WITH (fillfactor='85', autovacuum_vacuum_scale_factor='0.02', autovacuum_analyze_scale_factor='0.2');
+ALTER TABLE ONLY attestlog.search_block ALTER COLUMN postings SET STORAGE PLAIN;
+
+CREATE TABLE attestlog.search_mark (
+    log_id bigint NOT NULL,
+    next bigint NOT NULL,
+    CONSTRAINT search_mark_not_negative CHECK ((next >= 0))
+)
+WITH (fillfactor='50', autovacuum_vacuum_threshold='200', autovacuum_vacuum_scale_factor='0.1');
+
 CREATE TABLE attestlog.tile (
     log_id bigint NOT NULL,
     level smallint NOT NULL,
@@ -461,6 +582,12 @@ ALTER TABLE ONLY attestlog.processed_log
 
 ALTER TABLE ONLY attestlog.processing_mark
     ADD CONSTRAINT processing_mark_pk PRIMARY KEY (revision);
+
+ALTER TABLE ONLY attestlog.search_block
+    ADD CONSTRAINT search_block_pk PRIMARY KEY (log_id, term, first_time, first_id);
+
+ALTER TABLE ONLY attestlog.search_mark
+    ADD CONSTRAINT search_mark_pk PRIMARY KEY (log_id);
 
 ALTER TABLE ONLY attestlog.tile
     ADD CONSTRAINT tile_pk PRIMARY KEY (log_id, level, index);
@@ -536,6 +663,22 @@ GRANT ALL ON FUNCTION attestlog.process_next_batch(max_rows integer, look_at_eve
 
 REVOKE ALL ON FUNCTION attestlog.refuse_change() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION attestlog.search_after(log bigint, terms bytea[], times bigint[], ids bigint[], end_time bigint, end_id bigint, most integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION attestlog.search_after(log bigint, terms bytea[], times bigint[], ids bigint[], end_time bigint, end_id bigint, most integer) TO attestlog_processor;
+GRANT ALL ON FUNCTION attestlog.search_after(log bigint, terms bytea[], times bigint[], ids bigint[], end_time bigint, end_id bigint, most integer) TO attestlog_reader;
+
+REVOKE ALL ON FUNCTION attestlog.search_at(log bigint, terms bytea[], times bigint[], ids bigint[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION attestlog.search_at(log bigint, terms bytea[], times bigint[], ids bigint[]) TO attestlog_processor;
+GRANT ALL ON FUNCTION attestlog.search_at(log bigint, terms bytea[], times bigint[], ids bigint[]) TO attestlog_reader;
+
+REVOKE ALL ON FUNCTION attestlog.search_before(log bigint, terms bytea[], times bigint[], ids bigint[], end_time bigint, end_id bigint, most integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION attestlog.search_before(log bigint, terms bytea[], times bigint[], ids bigint[], end_time bigint, end_id bigint, most integer) TO attestlog_processor;
+GRANT ALL ON FUNCTION attestlog.search_before(log bigint, terms bytea[], times bigint[], ids bigint[], end_time bigint, end_id bigint, most integer) TO attestlog_reader;
+
+REVOKE ALL ON FUNCTION attestlog.search_terms(log bigint, low bytea, high bytea, most integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION attestlog.search_terms(log bigint, low bytea, high bytea, most integer) TO attestlog_processor;
+GRANT ALL ON FUNCTION attestlog.search_terms(log bigint, low bytea, high bytea, most integer) TO attestlog_reader;
+
 GRANT SELECT,INSERT ON TABLE attestlog.checkpoint TO attestlog_processor;
 GRANT SELECT ON TABLE attestlog.checkpoint TO attestlog_reader;
 
@@ -549,6 +692,12 @@ GRANT SELECT ON TABLE attestlog.migration TO attestlog_reader;
 
 GRANT SELECT ON TABLE attestlog.processed_log TO attestlog_processor;
 GRANT SELECT ON TABLE attestlog.processed_log TO attestlog_reader;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE attestlog.search_block TO attestlog_processor;
+GRANT SELECT ON TABLE attestlog.search_block TO attestlog_reader;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE attestlog.search_mark TO attestlog_processor;
+GRANT SELECT ON TABLE attestlog.search_mark TO attestlog_reader;
 
 GRANT SELECT,INSERT ON TABLE attestlog.tile TO attestlog_processor;
 GRANT SELECT ON TABLE attestlog.tile TO attestlog_reader;

@@ -4,6 +4,7 @@
 //! other conditions' blocks are asked, the neighbouring ones at once and then those in which single places would be. So
 //! a page costs about the same for a rare word, a common one, or both, wherever it is.
 
+use std::cmp::Ordering;
 use std::collections::HashSet;
 
 use attestlog_core::{LeafIndex, TreeSize};
@@ -28,8 +29,8 @@ const MOST_LOOKED_AT: usize = 20_000;
 /// What reading an entry counts, in postings.
 const READING: usize = 20;
 
-/// After so many postings nothing more is counted.
-const MOST_COUNTED: usize = 6_000;
+/// After so many postings nothing more is counted: of a single term, and of several, which take more work.
+const MOST_COUNTED: (usize, usize) = (2_000, 300);
 
 /// The entries that are read at once to be checked.
 const CHECK_AT_ONCE: usize = 250;
@@ -144,11 +145,13 @@ impl Search<'_> {
         let (must_have, unsure): (Vec<_>, Vec<_>) =
             others.iter().partition(|lists| lists.single_term().is_some());
         let must_have: Vec<&Term> = must_have.into_iter().filter_map(Lists::single_term).collect();
+        let is_simple = others.is_empty() && rarest.single_term().is_some();
+        let most_counted = if is_simple { MOST_COUNTED.0 } else { MOST_COUNTED.1 };
         let check = !unsure.is_empty() || self.filter.is_more_than_conditions();
         let mut look_at = LOOK_AT.0;
         while walk.places.len() < needed.max(wanted) {
             let enough = walk.places.len() >= needed;
-            if walk.looked_at >= if enough { MOST_COUNTED } else { MOST_LOOKED_AT } || (enough && check) {
+            if walk.looked_at >= if enough { most_counted } else { MOST_LOOKED_AT } || (enough && check) {
                 return Ok(walk);
             }
             let mut places = rarest.next(self.store.search(), self.log, look_at).await?;
@@ -172,7 +175,7 @@ impl Search<'_> {
         Ok(walk)
     }
 
-    /// The rarest condition's postings, and the others'; `None` if there can be no hit.
+    /// The rarest condition's postings, and the others', the rarer first; `None` if there can be no hit.
     async fn open(
         &self,
         direction: Direction,
@@ -189,21 +192,17 @@ impl Search<'_> {
             }
             all.push(lists);
         }
-        let further = |a: &Lists, b: &Lists| match (a.reach(), b.reach()) {
-            (None, None) => a.at_hand() < b.at_hand(),
-            (None, Some(_)) => true,
-            (Some(_), None) => false,
-            (Some(a_reach), Some(b_reach)) => a.comes_before(b_reach, a_reach),
-        };
-        let rarest = (1..all.len()).fold(0, |rarest, other| match (all.get(other), all.get(rarest)) {
-            (Some(a), Some(b)) if further(a, b) => other,
-            _ => rarest,
+        all.sort_by(|a, b| match (a.reach(), b.reach()) {
+            (None, None) => a.at_hand().cmp(&b.at_hand()),
+            (None, Some(_)) => Ordering::Less,
+            (Some(_), None) => Ordering::Greater,
+            (Some(a), Some(b)) => match direction {
+                Direction::Older => a.cmp(&b),
+                Direction::Newer => b.cmp(&a),
+            },
         });
-        if all.is_empty() {
-            return Ok(None);
-        }
-        let rarest = all.swap_remove(rarest);
-        Ok(Some((rarest, all)))
+        let others = all.split_off(1.min(all.len()));
+        Ok(all.pop().map(|rarest| (rarest, others)))
     }
 
     /// From where to where to look, both within the filter's times: beyond the first, up to the second.

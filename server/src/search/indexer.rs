@@ -3,7 +3,7 @@
 //! A step takes entries that the index does not have, adds them to the blocks of their terms, and moves the log's mark,
 //! all in one transaction. A crash leaves the state before or after; places that are added twice are there once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,15 +11,12 @@ use attestlog_core::TreeSize;
 use metrics::{counter, gauge};
 use tokio_util::sync::CancellationToken;
 
-use super::block::{Place, divided};
+use super::block::{Block, Place, divided};
 use super::fields::Fields;
 use super::term::Term;
 use crate::progress::Progress;
 use crate::store::search::{Indexing, StoredEvent, TermBlock, Unindexed};
 use crate::store::{LogId, Store, StoreError};
-
-/// The most entries of a step. An append to the embedded store waits for a step, so it is short.
-const STEP_ENTRIES: u64 = 1000;
 
 /// The entries that are read at once: at most 16 MB.
 const READ_AT_ONCE: u64 = 250;
@@ -80,7 +77,7 @@ impl Indexer {
         let mut full = logs.len() >= usize::try_from(STEP_LOGS).unwrap_or(usize::MAX);
         let mut entries = 0;
         for unindexed in logs {
-            let room = STEP_ENTRIES.saturating_sub(entries);
+            let room = self.store.search().entries_a_step().saturating_sub(entries);
             let waiting = unindexed.size.0.saturating_sub(unindexed.next);
             full |= waiting > room;
             if room > 0 {
@@ -99,7 +96,7 @@ impl Indexer {
     async fn add(&self, indexing: &mut dyn Indexing, log: Unindexed, count: u64) -> Result<(), StoreError> {
         let Unindexed { log, next, .. } = log;
         let end = next.saturating_add(count);
-        let mut postings = BTreeMap::new();
+        let mut postings = Postings::new();
         let mut from = next;
         while from < end {
             let to = end.min(from.saturating_add(READ_AT_ONCE));
@@ -110,8 +107,8 @@ impl Indexer {
                 .map_err(|error| StoreError::Unavailable(sqlx::Error::Io(std::io::Error::other(error))))?;
             from = to;
         }
-        let blocks = merged(indexing, log, &postings).await?;
-        indexing.write(log, &blocks, end).await
+        let Changes { new, changed } = merged(indexing, log, postings).await?;
+        indexing.write(log, &new, &changed, end).await
     }
 
     /// Keeps the index behind the trees until `stop`.
@@ -215,7 +212,8 @@ impl Indexer {
     }
 }
 
-type Postings = BTreeMap<Term, BTreeSet<Place>>;
+/// The places of each term, ascending within a log's entries but for their times.
+type Postings = HashMap<Term, Vec<Place>>;
 
 /// The postings, and those of these events.
 fn with_terms_of(events: &[StoredEvent], mut postings: Postings) -> Postings {
@@ -223,58 +221,94 @@ fn with_terms_of(events: &[StoredEvent], mut postings: Postings) -> Postings {
         let fields = Fields::read(&event.data);
         let place = Place { time: fields.occurred_at.unwrap_or(event.appended_at), index: event.index.0 };
         for term in fields.terms() {
-            postings.entry(term).or_default().insert(place);
+            postings.entry(term).or_default().push(place);
         }
     }
     postings
 }
 
-/// The blocks that change, each with what it had and what is new.
-async fn merged(
-    indexing: &mut dyn Indexing,
-    log: LogId,
-    postings: &Postings,
-) -> Result<Vec<TermBlock>, StoreError> {
-    // Almost always what is new belongs behind what is there.
-    let ends: Vec<(&Term, Place)> = postings.keys().map(|term| (term, Place::LAST)).collect();
-    let mut old: BTreeMap<(Term, Place), Vec<u8>> = BTreeMap::new();
-    let mut last: BTreeMap<Term, Place> = BTreeMap::new();
-    for (term, block) in indexing.blocks_at(log, &ends).await? {
-        last.insert(term.clone(), block.first);
-        old.insert((term, block.first), block.rest);
+/// The blocks that a term has where something is added, and which is its last.
+#[derive(Default)]
+struct Old {
+    blocks: BTreeMap<Place, Vec<u8>>,
+    last: Option<Place>,
+}
+
+/// What is to be written.
+#[derive(Default)]
+struct Changes {
+    new: Vec<TermBlock>,
+    changed: Vec<TermBlock>,
+}
+
+/// The blocks that are new, and those that change: each with what it had and what is added.
+async fn merged(indexing: &mut dyn Indexing, log: LogId, postings: Postings) -> Result<Changes, StoreError> {
+    // The order of the primary key, which neighbouring rows of its index share.
+    let mut postings: Vec<(Term, Vec<Place>)> = postings.into_iter().collect();
+    postings.sort_unstable();
+    for (_, places) in &mut postings {
+        places.sort_unstable();
     }
-    let is_late = |term: &Term, place: &Place| last.get(term).is_some_and(|last| place < last);
-    let late: Vec<(&Term, Place)> = postings
-        .iter()
-        .flat_map(|(term, places)| places.iter().map(move |place| (term, *place)))
-        .filter(|(term, place)| is_late(term, place))
-        .collect();
-    if !late.is_empty() {
-        let blocks = indexing.blocks_at(log, &late).await?;
-        old.extend(blocks.into_iter().map(|(term, block)| ((term, block.first), block.rest)));
-    }
-    let mut changed = Vec::new();
+    let old = old_blocks(indexing, log, &postings).await?;
+    let mut changes = Changes::default();
     for (term, places) in postings {
+        match old.get(&term) {
+            None => changes.new.extend(divided(&places, true).into_iter().map(|block| (term.clone(), block))),
+            Some(old) => changes.add(&term, &places, old)?,
+        }
+    }
+    Ok(changes)
+}
+
+impl Changes {
+    fn add(&mut self, term: &Term, places: &[Place], old: &Old) -> Result<(), StoreError> {
         let mut before: Vec<Place> = Vec::new();
         let mut by_block: BTreeMap<Place, Vec<Place>> = BTreeMap::new();
         for place in places {
-            let of = old.range((term.clone(), Place::FIRST)..=(term.clone(), *place)).next_back();
-            match of {
-                Some(((_, first), _)) => by_block.entry(*first).or_default().push(*place),
+            match old.blocks.range(..=place).next_back() {
+                Some((first, _)) => by_block.entry(*first).or_default().push(*place),
                 None => before.push(*place),
             }
         }
-        changed.extend(divided(&before, true).into_iter().map(|block| (term.clone(), block)));
+        self.new.extend(divided(&before, true).into_iter().map(|block| (term.clone(), block)));
         for (first, more) in by_block {
-            let rest = old.get(&(term.clone(), first)).cloned().unwrap_or_default();
-            let block = super::Block { first, rest };
-            let is_last = last.get(term) == Some(&first);
-            let blocks =
-                block.extended(&more, is_last).map_err(|error| StoreError::Damaged(error.to_string()))?;
-            changed.extend(blocks.into_iter().map(|block| (term.clone(), block)));
+            let block = Block { first, rest: old.blocks.get(&first).cloned().unwrap_or_default() };
+            let extended = block.extended(&more, old.last == Some(first));
+            for block in extended.map_err(|error| StoreError::Damaged(error.to_string()))? {
+                let to = if block.first == first { &mut self.changed } else { &mut self.new };
+                to.push((term.clone(), block));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The blocks of these terms that something is added to.
+async fn old_blocks(
+    indexing: &mut dyn Indexing,
+    log: LogId,
+    postings: &[(Term, Vec<Place>)],
+) -> Result<HashMap<Term, Old>, StoreError> {
+    let mut old: HashMap<Term, Old> = HashMap::new();
+    // Almost always what is new belongs behind what is there.
+    let ends: Vec<(&Term, Place)> = postings.iter().map(|(term, _)| (term, Place::LAST)).collect();
+    for (term, block) in indexing.blocks_at(log, &ends).await? {
+        let old = old.entry(term).or_default();
+        old.last = Some(block.first);
+        old.blocks.insert(block.first, block.rest);
+    }
+    let mut late: Vec<(&Term, Place)> = Vec::new();
+    for (term, places) in postings {
+        let last = old.get(term).and_then(|old| old.last);
+        let is_late = |place: &&Place| last.is_some_and(|last| **place < last);
+        late.extend(places.iter().filter(is_late).map(|place| (term, *place)));
+    }
+    if !late.is_empty() {
+        for (term, block) in indexing.blocks_at(log, &late).await? {
+            old.entry(term).or_default().blocks.insert(block.first, block.rest);
         }
     }
-    Ok(changed)
+    Ok(old)
 }
 
 #[cfg(test)]
@@ -293,8 +327,8 @@ mod tests {
             event(2, "no"),
         ];
         let postings = with_terms_of(&events, Postings::new());
-        let places: Vec<Place> = postings[&Term::every_event()].iter().copied().collect();
+        let places = &postings[&Term::every_event()];
         let place = |time, index| Place { time, index };
-        assert_eq!(places, [place(7, 1), place(7, 2), place(2_000_000, 0)]);
+        assert_eq!(*places, [place(2_000_000, 0), place(7, 1), place(7, 2)]);
     }
 }

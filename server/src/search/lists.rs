@@ -47,7 +47,7 @@ impl Lists {
     }
 
     /// Whether `a` comes before `b` in the direction.
-    pub(super) fn comes_before(&self, a: Place, b: Place) -> bool {
+    fn comes_before(&self, a: Place, b: Place) -> bool {
         match self.direction {
             Direction::Older => a > b,
             Direction::Newer => a < b,

@@ -89,6 +89,9 @@ pub trait SearchStore: Send + Sync {
     /// The terms from `low` on and below `high`, in their order, at most `most`.
     async fn terms(&self, log: LogId, low: &Term, high: &Term, most: u32) -> Result<Vec<Term>, StoreError>;
 
+    /// The entries that one transaction of the index should add: few where appends wait for it.
+    fn entries_a_step(&self) -> u64;
+
     /// Begins a transaction that changes the index; `None` while another server is in one.
     async fn begin_indexing(&self) -> Result<Option<Box<dyn Indexing>>, StoreError>;
 }
@@ -106,8 +109,15 @@ pub trait Indexing: Send {
         places: &[(&Term, Place)],
     ) -> Result<Vec<TermBlock>, StoreError>;
 
-    /// Adds blocks, or replaces those with the same term and first place; the index has the entries below `next` then.
-    async fn write(&mut self, log: LogId, blocks: &[TermBlock], next: u64) -> Result<(), StoreError>;
+    /// Adds blocks, and replaces those with the same term and first place as `changed`; the index has the entries below
+    /// `next` then.
+    async fn write(
+        &mut self,
+        log: LogId,
+        new: &[TermBlock],
+        changed: &[TermBlock],
+        next: u64,
+    ) -> Result<(), StoreError>;
 
     /// Forgets the index of a log.
     async fn clear(&mut self, log: LogId) -> Result<(), StoreError>;

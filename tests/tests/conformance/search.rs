@@ -367,7 +367,7 @@ pub(super) async fn a_transaction_that_is_dropped_leaves_the_index_as_it_was(dat
     let before = everything(&*store, &log).await;
     let mut indexing = begin_indexing(&*store).await;
     indexing.clear(log.id).await.unwrap();
-    indexing.write(log.id, &[], 7).await.unwrap();
+    indexing.write(log.id, &[], &[], 7).await.unwrap();
     drop(indexing);
     assert_eq!(everything(&*store, &log).await, before);
     assert_eq!(store.search().indexed_size(log.id).await.unwrap(), TreeSize(20));
@@ -396,7 +396,7 @@ pub(super) async fn entries_that_are_added_twice_are_there_once(database: &dyn D
     let before = everything(&*store, &log).await;
     // As if the mark had been lost, and the blocks had not.
     let mut indexing = begin_indexing(&*store).await;
-    indexing.write(log.id, &[], 100).await.unwrap();
+    indexing.write(log.id, &[], &[], 100).await.unwrap();
     indexing.commit().await.unwrap();
     index(&store).await;
     assert_eq!(everything(&*store, &log).await, before);
@@ -470,7 +470,7 @@ pub(super) async fn an_index_that_says_too_much_finds_nothing_wrong(database: &d
     let lie = Term::new(attestlog_server::search::TermKind::Word, "lie");
     let block = attestlog_server::search::Block::pack(&[place]).unwrap();
     let mut indexing = begin_indexing(&*store).await;
-    indexing.write(log.id, &[(lie, block)], 1).await.unwrap();
+    indexing.write(log.id, &[(lie, block)], &[], 1).await.unwrap();
     indexing.commit().await.unwrap();
     assert_eq!(find(&*store, &log, &with_words("lie"), Direction::Older, 5).await, Vec::<u64>::new());
     assert_eq!(find(&*store, &log, &with_words("word"), Direction::Older, 5).await, [0]);

@@ -1,5 +1,10 @@
 //! Who may do what: three roles, and history that refuses even its owner.
 
+use std::sync::Arc;
+
+use attestlog_core::TreeSize;
+use attestlog_server::progress::Progress;
+use attestlog_server::search::{Indexer, PageQuery, page};
 use attestlog_server::store::postgres::PostgresStore;
 use attestlog_server::store::{LogId, NewEntry, Store};
 use attestlog_tests::databases::{connection, execute, fresh_postgres, maintenance_url, random_name, url_of};
@@ -101,6 +106,10 @@ async fn a_writer_can_append_and_nothing_else() {
         "select * from attestlog.tree",
         "select * from attestlog.tile",
         "select * from attestlog.checkpoint",
+        "select * from attestlog.search_block",
+        "select * from attestlog.search_mark",
+        "select * from attestlog.search_terms(1, '', 'z', 1)",
+        "select * from attestlog.search_at(1, '{}', '{}', '{}')",
         "select * from attestlog.processing_mark",
         "select * from attestlog.migration",
         "insert into attestlog.append_only_log (log_id, data) values (1, 'x')",
@@ -143,7 +152,7 @@ async fn a_reader_reads_history_and_changes_nothing() {
     create_log(&store, "default").await;
     let user = User::member_of("attestlog_reader", &url).await;
     let mut reader = connection(&user.url).await;
-    for table in ["log", "processed_log", "tree", "tile", "checkpoint"] {
+    for table in ["log", "processed_log", "tree", "tile", "checkpoint", "search_block", "search_mark"] {
         reader.execute(AssertSqlSafe(format!("select * from attestlog.{table}"))).await.unwrap();
     }
     for sql in [
@@ -152,6 +161,8 @@ async fn a_reader_reads_history_and_changes_nothing() {
         "select * from attestlog.process_next_batch(10)",
         "select * from attestlog.append_only_log",
         "update attestlog.tree set size = 1",
+        "update attestlog.search_mark set next = 1",
+        "delete from attestlog.search_block",
         "insert into attestlog.checkpoint values (1, 1, 'x')",
         "insert into attestlog.log (name, origin, vkey) values ('a', 'b', 'c')",
     ] {
@@ -191,6 +202,19 @@ async fn a_processor_runs_the_whole_server_and_cannot_touch_history() {
     store.scan(log.id, 0..301, &mut |_, _, _| scanned += 1).await.unwrap();
     assert_eq!(scanned, 301);
     assert_eq!(store.tree(LogId(99)).await.unwrap(), None);
+
+    let indexer = Indexer::new(Arc::new(store.clone()));
+    indexer.catch_up(None, &Progress::default()).await.unwrap();
+    indexer.forget(log.id).await.unwrap();
+    indexer.catch_up(None, &Progress::default()).await.unwrap();
+    assert_eq!(store.search().indexed_size(log.id).await.unwrap().0, 301);
+    let reader = User::member_of("attestlog_reader", &url).await;
+    let reading = PostgresStore::connect(&reader.url, 2).unwrap();
+    let query = PageQuery::default();
+    let answer = page(&reading, &log, TreeSize(301), &query).await.unwrap();
+    assert_eq!((answer.events.len(), answer.count.value), (50, 301));
+    reading.close().await;
+    reader.drop().await;
 
     let mut processor = connection(&user.url).await;
     for sql in [

@@ -17,7 +17,9 @@ use crate::store::{LogId, StoreError};
 const BEGIN: &str = "select pg_try_advisory_xact_lock(6962, 2)
     from (select set_config('synchronous_commit', 'off', true),
                  set_config('idle_in_transaction_session_timeout', '30s', true),
-                 set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)
+                 set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
+                 set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
+                 set_config('jit', 'off', true)
           offset 0) settings";
 
 /// The number of a seek, from 1 on, and a block of its term.
@@ -140,6 +142,10 @@ impl SearchStore for PostgresStore {
         Ok(terms.into_iter().map(Term).collect())
     }
 
+    fn entries_a_step(&self) -> u64 {
+        4000
+    }
+
     async fn begin_indexing(&self) -> Result<Option<Box<dyn Indexing>>, StoreError> {
         let indexing = PostgresIndexing::begin(&self.pool).await?;
         Ok(indexing.map(|indexing| Box::new(indexing) as Box<dyn Indexing>))
@@ -196,22 +202,34 @@ impl Indexing for PostgresIndexing {
         rows.into_iter().map(|(term, time, id, rest)| Ok((Term(term), block(time, id, rest)?))).collect()
     }
 
-    async fn write(&mut self, log: LogId, blocks: &[TermBlock], next: u64) -> Result<(), StoreError> {
-        let terms: Vec<&[u8]> = blocks.iter().map(|(term, _)| term.0.as_slice()).collect();
-        let (times, ids) = columns(blocks.iter().map(|(_, block)| block.first));
-        let postings: Vec<&[u8]> = blocks.iter().map(|(_, block)| block.rest.as_slice()).collect();
+    async fn write(
+        &mut self,
+        log: LogId,
+        new: &[TermBlock],
+        changed: &[TermBlock],
+        next: u64,
+    ) -> Result<(), StoreError> {
+        let (new_terms, new_times, new_ids, new_postings) = block_columns(new);
+        let (terms, times, ids, postings) = block_columns(changed);
         within(
             sqlx::query(
                 "with mark as (
                      insert into attestlog.search_mark (log_id, next) values ($1, $2)
                      on conflict on constraint search_mark_pk do update set next = excluded.next
+                 ), changed as (
+                     update attestlog.search_block b set postings = c.postings
+                     from unnest($7::bytea[], $8::bigint[], $9::bigint[], $10::bytea[]) as c (term, time, id, postings)
+                     where b.log_id = $1 and b.term = c.term and b.first_time = c.time and b.first_id = c.id
                  )
                  insert into attestlog.search_block (log_id, term, first_time, first_id, postings)
-                     select $1, * from unnest($3::bytea[], $4::bigint[], $5::bigint[], $6::bytea[])
-                     on conflict on constraint search_block_pk do update set postings = excluded.postings",
+                     select $1, * from unnest($3::bytea[], $4::bigint[], $5::bigint[], $6::bytea[])",
             )
             .bind(log.0)
             .bind(to_i64(next))
+            .bind(new_terms)
+            .bind(new_times)
+            .bind(new_ids)
+            .bind(new_postings)
             .bind(terms)
             .bind(times)
             .bind(ids)
@@ -250,6 +268,14 @@ fn at<'q>(
         .bind(terms)
         .bind(times)
         .bind(ids)
+}
+
+type BlockColumns<'b> = (Vec<&'b [u8]>, Vec<i64>, Vec<i64>, Vec<&'b [u8]>);
+
+fn block_columns(blocks: &[TermBlock]) -> BlockColumns<'_> {
+    let (times, ids) = columns(blocks.iter().map(|(_, block)| block.first));
+    let terms = blocks.iter().map(|(term, _)| term.0.as_slice());
+    (terms.collect(), times, ids, blocks.iter().map(|(_, block)| block.rest.as_slice()).collect())
 }
 
 fn block(time: i64, id: i64, rest: Vec<u8>) -> Result<Block, StoreError> {

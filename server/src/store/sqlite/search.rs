@@ -100,6 +100,10 @@ impl SearchStore for SqliteStore {
         Ok(terms)
     }
 
+    fn entries_a_step(&self) -> u64 {
+        500
+    }
+
     async fn begin_indexing(&self) -> Result<Option<Box<dyn Indexing>>, StoreError> {
         let Ok(only) = std::sync::Arc::clone(&self.indexing).try_lock_owned() else {
             return Ok(None);
@@ -151,9 +155,15 @@ impl Indexing for SqliteIndexing {
         Ok(blocks)
     }
 
-    async fn write(&mut self, log: LogId, blocks: &[TermBlock], next: u64) -> Result<(), StoreError> {
+    async fn write(
+        &mut self,
+        log: LogId,
+        new: &[TermBlock],
+        changed: &[TermBlock],
+        next: u64,
+    ) -> Result<(), StoreError> {
         let connection = self.transaction.connection()?;
-        for portion in portions(blocks) {
+        for portion in portions(new).chain(portions(changed)) {
             let sql = with_rows(
                 "insert into search_block (log_id, term, first_time, first_id, postings)",
                 5,

@@ -158,10 +158,6 @@ impl Follow {
     ///
     /// # Errors
     /// [`Tampering`], once: the log is proven to misbehave.
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "it is a future; `into_stream` is for those who want a Stream"
-    )]
     pub async fn next(&mut self) -> Option<Result<News, Box<Tampering>>> {
         if self.ended {
             return None;

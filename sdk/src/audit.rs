@@ -1,12 +1,12 @@
 //! The log as an application sees it: append in its transaction, and get the receipt afterwards.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use attestlog_core::{ParseError, Policy, PolicyError, VerifierKey};
-
 use crate::event::Event;
-use crate::receipt::{self, Receipt, ReceiptError};
-use crate::remote::{AddressError, Remote};
+use crate::log_client::{BuildError, LogClient};
+use crate::read_error::ReadError;
+use crate::receipt::{self, Receipt};
 use crate::ticket::Ticket;
 use crate::transaction::{AppendError, DatabaseConnection, NewEntry};
 
@@ -16,61 +16,30 @@ const RECEIPT_TIMEOUT: Duration = Duration::from_secs(60);
 /// A log, and whom to trust for it. Cheap to clone; one serves a whole application.
 #[derive(Clone, Debug)]
 pub struct Audit {
-    pub(crate) remote: Remote,
-    pub(crate) policy: Policy,
-    pub(crate) origin: String,
-    pub(crate) receipt_timeout: Duration,
-}
-
-/// Why there is no log of this address and policy.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum AuditError {
-    /// The address is not that of a log.
-    #[error(transparent)]
-    Address(#[from] AddressError),
-    /// The policy cannot be used.
-    #[error(transparent)]
-    Policy(#[from] PolicyError),
-    /// The policy is one line, and no verifier key of a log.
-    #[error("the policy is neither a tlog-policy nor a vkey: {0}")]
-    Key(#[source] ParseError),
-    /// The policy names several logs, and nobody has said which.
-    #[error("the policy names {0} logs: say which with Audit::for_origin")]
-    Origins(usize),
-    /// The policy does not name the log.
-    #[error("the policy does not name a log \"{0}\"")]
-    UnknownOrigin(String),
+    client: LogClient,
+    log: Arc<str>,
+    receipt_timeout: Duration,
 }
 
 impl Audit {
     /// The log at `http(s)://HOST/logs/NAME`, as trusted by a policy: the text of a tlog-policy, or one vkey, as
-    /// `attestlog log policy NAME` and `attestlog key show` print them. Asks nobody yet.
+    /// `attestlog log policy NAME` and `attestlog log list` print them. Asks nobody yet.
     ///
     /// Have the policy from elsewhere than the log's server: what comes from there proves nothing.
     ///
     /// # Errors
-    /// [`AuditError`]; [`AuditError::Origins`] for a policy of several logs, which [`for_origin`](Self::for_origin)
-    /// takes.
-    pub fn new(address: &str, policy: impl AsRef<[u8]>) -> Result<Self, AuditError> {
-        let policy = read_policy(policy.as_ref())?;
-        let origins: Vec<String> = policy.logs().map(|key| key.name().to_owned()).collect();
-        match &*origins {
-            [origin] => Self::for_origin(address, policy, origin),
-            origins => Err(AuditError::Origins(origins.len())),
-        }
+    /// [`BuildError`], for a policy of several logs too: make a [`LogClient`] that says which, for [`of`](Self::of).
+    pub fn new(address: impl Into<String>, policy: impl Into<String>) -> Result<Self, BuildError> {
+        Self::of(LogClient::builder(address, policy).build()?)
     }
 
-    /// The log at this address, which must be the one of this origin, as trusted by a policy that may name more.
+    /// The log that this client reads: one that keeps the last head in a file, say, or asks through another HTTP client.
     ///
     /// # Errors
-    /// [`AuditError::Address`]; [`AuditError::UnknownOrigin`].
-    pub fn for_origin(address: &str, policy: Policy, origin: &str) -> Result<Self, AuditError> {
-        if !policy.logs().any(|key| key.name() == origin) {
-            return Err(AuditError::UnknownOrigin(origin.to_owned()));
-        }
-        let remote = Remote::new(address)?;
-        Ok(Self { remote, policy, origin: origin.to_owned(), receipt_timeout: RECEIPT_TIMEOUT })
+    /// [`BuildError`] if its address does not end in `/logs/NAME`.
+    pub fn of(client: LogClient) -> Result<Self, BuildError> {
+        let name = client.log_name().ok_or_else(|| BuildError::no_name(client.origin()))?;
+        Ok(Self { log: name.into(), client, receipt_timeout: RECEIPT_TIMEOUT })
     }
 
     /// With another time that [`receipt`](Self::receipt) waits at most; 60 seconds otherwise.
@@ -80,17 +49,16 @@ impl Audit {
         self
     }
 
-    /// With another HTTP client: one with a header for your access control, other certificates, or a proxy.
-    #[must_use]
-    pub fn http_client(mut self, client: reqwest::Client) -> Self {
-        self.remote.set_client(client);
-        self
-    }
-
     /// The log's name, which is the last part of its address.
     #[must_use]
     pub fn log(&self) -> &str {
-        self.remote.log()
+        &self.log
+    }
+
+    /// What reads the log, and verifies what it reads.
+    #[must_use]
+    pub const fn client(&self) -> &LogClient {
+        &self.client
     }
 
     /// Appends an event in the caller's transaction: it is in the log if the transaction commits, and nowhere if it
@@ -190,10 +158,11 @@ impl Audit {
     /// that is only a number, from SQL, gets a receipt for the entry that the server shows for it.
     ///
     /// # Errors
-    /// [`ReceiptError`], whose [`kind`](ReceiptError::kind) says what to do: an answer that fails to verify is never
-    /// returned, nor asked for again.
-    pub async fn receipt(&self, ticket: impl Into<Ticket>) -> Result<Receipt, ReceiptError> {
-        receipt::wait_for(self, ticket.into()).await
+    /// [`ReadError`], of which one kind is evidence of tampering: an answer that fails to verify is never returned, nor
+    /// asked for again. `not_covered_yet`, `timed_out` and `unreachable` may be gone when you ask again; `unknown_ticket`
+    /// is one of a transaction that was rolled back, or is still open.
+    pub async fn receipt(&self, ticket: impl Into<Ticket>) -> Result<Receipt, ReadError> {
+        receipt::wait_for(&self.client, ticket.into(), self.receipt_timeout).await
     }
 }
 
@@ -201,17 +170,10 @@ fn key_of(event: &Event) -> Option<&str> {
     Some(&*event.id).filter(|id| !id.is_empty())
 }
 
-/// A policy from its text, or from the one vkey that it trusts.
-fn read_policy(text: &[u8]) -> Result<Policy, AuditError> {
-    let line = text.trim_ascii_end();
-    if line.contains(&b'\n') {
-        return Ok(Policy::parse(text)?);
-    }
-    VerifierKey::parse(line).and_then(Policy::for_log).map_err(AuditError::Key)
-}
-
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
     use attestlog_core::{KeyType, SigningKey};
 
     use super::*;
@@ -227,20 +189,44 @@ mod tests {
         let key = vkey("h.example/acme", 1);
         for policy in [key.clone(), format!("{key}\n"), format!("log {key}\nquorum none\n")] {
             let audit = Audit::new(ADDRESS, policy).unwrap();
-            assert_eq!((audit.log(), &*audit.origin), ("acme", "h.example/acme"));
+            assert_eq!((audit.log(), audit.client().origin()), ("acme", "h.example/acme"));
         }
-        assert!(matches!(Audit::new(ADDRESS, "no key"), Err(AuditError::Key(_))));
-        assert!(matches!(Audit::new(ADDRESS, format!("log {key}\n\n#\n")), Err(AuditError::Policy(_))));
-        assert!(matches!(Audit::new("acme", key), Err(AuditError::Address(_))));
+        assert!(Audit::new(ADDRESS, "no key").is_err());
+        assert!(Audit::new(ADDRESS, format!("log {key}\n\n#\n")).is_err());
+    }
+
+    #[test]
+    fn an_address_ends_in_logs_and_the_name() {
+        let audit = |address: &str| Audit::new(address, vkey("h.example/acme", 1));
+        for (address, name) in [
+            (ADDRESS, "acme"),
+            ("https://h.example/audit/logs/a.b_c-1/", "a.b_c-1"),
+            ("https://h.example/logs/acme?key=1", "acme"),
+        ] {
+            assert_eq!(audit(address).unwrap().log(), name);
+        }
+        for address in [
+            "",
+            "acme",
+            "ftp://h.example/logs/a",
+            "http://h.example/",
+            "http://h.example/logs",
+            "http://h.example/logs/",
+            "http://h.example/logs/a/b",
+            "http://h.example/logs/A",
+            "http://h.example/logs/a%2fb",
+            "http://h.example/catalogs/a",
+        ] {
+            assert!(audit(address).is_err(), "{address}");
+        }
     }
 
     #[test]
     fn of_several_logs_one_is_chosen() {
         let text = format!("log {}\nlog {}\nquorum none\n", vkey("h.example/a", 1), vkey("h.example/b", 2));
-        assert!(matches!(Audit::new(ADDRESS, &text), Err(AuditError::Origins(2))));
-        let policy = Policy::parse(&text).unwrap();
-        assert!(Audit::for_origin(ADDRESS, policy.clone(), "h.example/b").is_ok());
-        let unknown = Audit::for_origin(ADDRESS, policy, "h.example/c");
-        assert!(matches!(unknown, Err(AuditError::UnknownOrigin(_))));
+        assert!(Audit::new(ADDRESS, &text).unwrap_err().to_string().contains("origin()"));
+        let chosen = |origin: &str| LogClient::builder(ADDRESS, &text).origin(origin).build();
+        assert_eq!(Audit::of(chosen("h.example/b").unwrap()).unwrap().client().origin(), "h.example/b");
+        assert!(chosen("h.example/c").is_err());
     }
 }

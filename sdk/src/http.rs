@@ -1,16 +1,19 @@
 //! HTTP requests below a log's prefix, bounded in bytes and in time: a server can neither fill the memory nor keep us
 //! waiting.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use reqwest::header::{self, HeaderMap};
 use reqwest::{Client, RequestBuilder, Url};
+use serde::Deserialize;
 
 use crate::read_error::ReadError;
 
 /// The most bytes of each kind of answer: what the formats allow.
 pub(crate) mod most {
+    pub(crate) const TICKET: usize = 4096;
     pub(crate) const NOTE: usize = 1_000_000;
     pub(crate) const ENTRY: usize = 65_535;
     pub(crate) const RECEIPT: usize = 1_200_000;
@@ -76,6 +79,14 @@ impl Remote {
         url
     }
 
+    /// The log's name: the last segment of its address, which is `…/logs/NAME`.
+    pub(crate) fn log_name(&self) -> Option<&str> {
+        let (rest, name) = self.prefix.path().trim_end_matches('/').rsplit_once('/')?;
+        let is_name = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-');
+        let fits = !name.is_empty() && name.bytes().all(is_name) && rest.ends_with("/logs");
+        fits.then_some(name)
+    }
+
     pub(crate) fn post(&self, url: Url) -> RequestBuilder {
         self.authorized(self.client.post(url))
     }
@@ -109,10 +120,7 @@ impl Remote {
         let answer = self.answer(request, most).await.map_err(|broken| broken.at(path))?;
         match answer.status {
             200 => Ok(answer.body),
-            status => {
-                let detail = format!("{path}: status {status}");
-                Err(ReadError::Unchecked { code: "unreachable", detail, status: Some(status) })
-            }
+            status => Err(refused(path, status, &answer.body)),
         }
     }
 
@@ -131,7 +139,7 @@ impl Broken {
             Self::Failed(_) => "unreachable",
             Self::TimedOut(_) => "timed_out",
         };
-        ReadError::Unchecked { code, detail: format!("{path}: {self}"), status: None }
+        ReadError::unchecked(code, format!("{path}: {self}"))
     }
 }
 
@@ -143,6 +151,21 @@ impl std::fmt::Display for Broken {
             Self::TimedOut(timeout) => write!(f, "no complete answer within {timeout:?}"),
         }
     }
+}
+
+/// A problem document (RFC 9457), as far as it is read.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Problem {
+    code: String,
+    detail: String,
+}
+
+/// What a server says instead of an answer; one that is not a log's says nothing that we know.
+fn refused(path: &str, status: u16, body: &[u8]) -> ReadError {
+    let Problem { code, detail } = serde_json::from_slice(body).unwrap_or_default();
+    let code = if code.is_empty() { Cow::from("unreachable") } else { Cow::from(code) };
+    ReadError::Unchecked { code, detail: format!("{path}: status {status} {detail}"), status: Some(status) }
 }
 
 /// An error with what is behind it: reqwest's own text says only that it failed.

@@ -12,29 +12,25 @@
 pub mod event;
 pub mod follow;
 pub mod log_client;
+pub mod testing;
 pub mod writer;
 
+mod audit;
 mod backoff;
 mod http;
 mod private_file;
 mod read_error;
-
-mod audit;
 mod receipt;
-mod remote;
-pub mod testing;
 mod ticket;
 mod transaction;
 
-pub use attestlog_core::Policy;
-pub use audit::{Audit, AuditError};
+pub use audit::Audit;
 pub use event::{
     Actor, ActorType, Event, EventError, Outcome, Target, anonymous, api_key, service, system, user,
 };
 pub use log_client::LogClient;
 pub use read_error::{ReadError, Tampering};
-pub use receipt::{Receipt, ReceiptError};
-pub use remote::{AddressError, Kind, RemoteError};
+pub use receipt::Receipt;
 pub use ticket::Ticket;
 pub use transaction::{AppendError, DatabaseConnection};
 pub use writer::Writer;

@@ -41,12 +41,13 @@ mod trust;
 use std::ops::RangeBounds;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use attestlog_core::{Checkpoint, Receipt};
+use attestlog_core::Checkpoint;
 use futures_util::stream::BoxStream;
 
 use crate::event::{Event, EventError};
 use crate::http::most;
-use crate::read_error::{ReadError, Tampering};
+use crate::read_error::ReadError;
+use crate::receipt::Receipt;
 use answers::Answers;
 use kept_head::{Age, KeptHead};
 use trust::Trust;
@@ -86,16 +87,6 @@ impl LogEntry {
     pub fn event(&self) -> Result<Event, EventError> {
         Event::parse(&self.data)
     }
-}
-
-/// A receipt that was verified, with the entry that it is of.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct EntryReceipt {
-    /// The entry with its index and the receipt's checkpoint.
-    pub entry: LogEntry,
-    /// The tlog-proof; together with the entry and the policy it can be verified anywhere.
-    pub receipt: Receipt,
 }
 
 /// Two signed notes of one log, neither of which can come from a tree that grew into the other's.
@@ -167,31 +158,36 @@ impl LogClient {
     /// # Errors
     /// [`ReadError`]; `unreachable` with the status 404 where the log has no such entry yet; `index_mismatch` for another
     /// entry's receipt.
-    pub async fn receipt(&self, index: u64) -> Result<EntryReceipt, ReadError> {
+    pub async fn receipt(&self, index: u64) -> Result<Receipt, ReadError> {
         let Inner { trust, answers, kept, .. } = &*self.0;
         let before = kept.get().await?;
         let (entry, receipt) = (format!("entries/{index}"), format!("entries/{index}/receipt"));
-        let (data, bytes) = tokio::try_join!(
+        let (data, text) = tokio::try_join!(
             answers.remote().get(&entry, most::ENTRY, false),
             answers.remote().get(&receipt, most::RECEIPT, true),
         )?;
         let failed = |error| ReadError::of(error, &receipt, None);
-        let parsed = Receipt::parse(&bytes).map_err(|error| failed(error.into()))?;
-        let checkpoint = parsed.verify(&data, trust.policy()).map_err(failed)?;
+        let receipt = attestlog_core::Receipt::parse(&text).map_err(|error| failed(error.into()))?;
+        let checkpoint = receipt.verify(&data, trust.policy()).map_err(failed)?;
         let checkpoint = trust.own(checkpoint).map_err(failed)?;
-        if parsed.index().0 != index {
-            let detail = format!("the receipt is of entry {}, not of {index}", parsed.index());
-            return Err(ReadError::Tampering(Box::new(Tampering {
-                code: "index_mismatch",
-                detail,
-                kept: None,
-                shown: Some(checkpoint.format()),
-            })));
+        if receipt.index().0 != index {
+            let detail = format!("the receipt is of entry {}, not of {index}", receipt.index());
+            return Err(ReadError::tampering("index_mismatch", detail, &checkpoint));
         }
         // An older checkpoint proves the entry as well as a newer one; what matters is that they are of one history.
         kept.accept(answers, trust, &checkpoint, before).await?;
         let entry = LogEntry { index, data, checkpoint: Arc::new(checkpoint) };
-        Ok(EntryReceipt { entry, receipt: parsed })
+        Ok(Receipt::new(entry, receipt.format()))
+    }
+
+    /// What the server says of a ticket: JSON, which proves nothing.
+    pub(crate) async fn ticket(&self, ticket: i64) -> Result<Vec<u8>, ReadError> {
+        self.0.answers.remote().get(&format!("tickets/{ticket}"), most::TICKET, true).await
+    }
+
+    /// The last segment of an address `…/logs/NAME`.
+    pub(crate) fn log_name(&self) -> Option<&str> {
+        self.0.answers.remote().log_name()
     }
 
     /// What is kept of this log's contradictions.

@@ -2,9 +2,10 @@
 //!
 //! The codes are those of `docs/format.md`, the same in every language.
 
+use std::borrow::Cow;
 use std::fmt;
 
-use attestlog_core::{Checkpoint, Error, ParseError, VerifyError};
+use attestlog_core::{Checkpoint, Error, VerifyError};
 
 /// Why what was asked for is not returned.
 #[derive(Clone, Debug)]
@@ -16,17 +17,17 @@ pub enum ReadError {
     /// It could not be checked: no network, not enough cosignatures, not yet covered. It says nothing about the log.
     Unchecked {
         /// `answer_too_large`, `heads_unavailable`, `no_trusted_signature`, `not_covered_yet`, `older_checkpoint`,
-        /// `quorum_not_met`, `timed_out` or `unreachable`.
-        code: &'static str,
+        /// `quorum_not_met`, `timed_out` or `unreachable`; or the code that the server refused with.
+        code: Cow<'static, str>,
         /// For people.
         detail: String,
-        /// With `unreachable`: the HTTP status, if there was an answer.
+        /// The HTTP status, if there was an answer and it was not 200.
         status: Option<u16>,
     },
     /// It cannot be read, which says nothing about the log either.
     Unreadable {
-        /// Why.
-        error: ParseError,
+        /// Which of the formats it is not in.
+        code: &'static str,
         /// For people.
         detail: String,
     },
@@ -53,10 +54,10 @@ pub struct Tampering {
 impl ReadError {
     /// The stable code.
     #[must_use]
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> &str {
         match self {
             Self::Unchecked { code, .. } => code,
-            Self::Unreadable { error, .. } => error.code(),
+            Self::Unreadable { code, .. } => code,
             Self::Tampering(tampering) => tampering.code,
         }
     }
@@ -65,13 +66,18 @@ impl ReadError {
     pub(crate) fn of(error: Error, what: &str, shown: Option<&Checkpoint>) -> Self {
         let detail = format!("{what}: {error}");
         match error {
-            Error::Parse(error) => Self::Unreadable { error, detail },
-            Error::Unchecked(error) => Self::Unchecked { code: error.code(), detail, status: None },
+            Error::Parse(error) => Self::Unreadable { code: error.code(), detail },
+            Error::Unchecked(error) => Self::unchecked(error.code(), detail),
             Error::Verify(error) => {
                 let (code, shown) = (error.code(), shown.map(Checkpoint::format));
                 Self::Tampering(Box::new(Tampering { code, detail, kept: None, shown }))
             }
         }
+    }
+
+    /// What was served is not what the log has signed in `shown`.
+    pub(crate) fn tampering(code: &'static str, detail: String, shown: &Checkpoint) -> Self {
+        Self::Tampering(Box::new(Tampering { code, detail, kept: None, shown: Some(shown.format()) }))
     }
 
     /// The two notes that contradict each other.
@@ -82,7 +88,7 @@ impl ReadError {
     }
 
     pub(crate) fn unchecked(code: &'static str, detail: impl Into<String>) -> Self {
-        Self::Unchecked { code, detail: detail.into(), status: None }
+        Self::Unchecked { code: code.into(), detail: detail.into(), status: None }
     }
 }
 

@@ -30,6 +30,12 @@ pub struct LogClientBuilder {
 #[error("{0}")]
 pub struct BuildError(String);
 
+impl BuildError {
+    pub(crate) fn no_name(origin: &str) -> Self {
+        Self(format!("the address of {origin} does not end in /logs/NAME, so the log has no name in SQL"))
+    }
+}
+
 impl LogClientBuilder {
     pub(super) fn new(url: String, policy: String) -> Self {
         Self {

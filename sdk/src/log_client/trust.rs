@@ -13,10 +13,12 @@ pub(crate) struct Trust {
 impl Trust {
     /// The text of a policy, or one vkey; the origin is needed where a policy names several logs.
     pub(crate) fn parse(text: &str, origin: Option<&str>) -> Result<Self, String> {
-        let policy = if text.contains('\n') {
-            Policy::parse(text).map_err(|error| error.to_string())?
+        let line = text.trim_ascii_end();
+        let policy = if line.contains('\n') {
+            Policy::parse(text).map_err(|error| format!("the policy: {error}"))?
         } else {
-            VerifierKey::parse(text).and_then(Policy::for_log).map_err(|error| error.to_string())?
+            let policy = VerifierKey::parse(line).and_then(Policy::for_log);
+            policy.map_err(|error| format!("the policy is neither a tlog-policy nor a vkey: {error}"))?
         };
         let mut origins: Vec<&str> = policy.logs().map(VerifierKey::name).collect();
         origins.dedup();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use attestlog::{Audit, Event, user};
+use attestlog::{Audit, Event, LogClient, user};
 use attestlog_core::LeafIndex;
 use attestlog_server::keyring::create_log;
 use attestlog_server::secret::Secret;
@@ -68,8 +68,8 @@ pub(crate) async fn audit(server: &TestServer, log: &str) -> Audit {
 /// The same at another address.
 pub(crate) fn audit_at(address: &str, log: &str, policy: &str) -> Audit {
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let audit = Audit::new(&format!("{address}/logs/{log}"), policy).unwrap();
-    audit.http_client(client).receipt_timeout(Duration::from_secs(90))
+    let client = LogClient::builder(format!("{address}/logs/{log}"), policy).client(client).build().unwrap();
+    Audit::of(client).unwrap().receipt_timeout(Duration::from_secs(90))
 }
 
 /// Makes another log on a server.

@@ -146,9 +146,11 @@ impl WriterBuilder {
         let room = Arc::new(Semaphore::new(room_bytes));
         let (way_in, source, refused) = match &self.spool {
             Some(path) => {
-                let opened = self.open_spool(path.clone(), Arc::clone(&room), settled.clone()).await;
+                let log = remote.log_name().unwrap_or(&self.log).to_owned();
+                let opened = self.open_spool(path.clone(), log, Arc::clone(&room), settled.clone()).await;
                 opened.map_err(|error| match error {
                     OpenError::InUse => StartError::SpoolInUse(path.clone()),
+                    OpenError::OtherLog(log) => StartError::SpoolOfOtherLog { path: path.clone(), log },
                     OpenError::Io(error) => StartError::Spool { path: path.clone(), error },
                 })?
             }
@@ -199,12 +201,13 @@ impl WriterBuilder {
     async fn open_spool(
         &self,
         path: PathBuf,
+        log: String,
         room: Arc<Semaphore>,
         settled: watch::Sender<Position>,
     ) -> Result<(WayIn, Source, Option<Arc<Mutex<RefusedFile>>>), OpenError> {
         let segment_bytes = (self.spool_bytes / 8).clamp(MIN_SPOOL / 4, 1 << 20) as u64;
         let open = move || {
-            let spool = Arc::new(Spool::open(&path)?);
+            let spool = Arc::new(Spool::open(&path, &log)?);
             let sizes = Sizes::default();
             for (number, length) in spool.segments()? {
                 // A spool that holds more than it may now is sent all the same.

@@ -89,6 +89,14 @@ pub enum StartError {
     /// Another writer, of this process or of another one, uses this spool.
     #[error("another writer uses the spool {0}")]
     SpoolInUse(PathBuf),
+    /// The spool has events that wait for another log.
+    #[error("the spool {path} has events for the log \"{log}\": start a writer for that log, or choose another directory")]
+    SpoolOfOtherLog {
+        /// Where it is.
+        path: PathBuf,
+        /// The name of that log.
+        log: String,
+    },
     /// The spool cannot be opened.
     #[error("the spool {path} cannot be opened: {error}")]
     Spool {

@@ -15,7 +15,7 @@ use crate::private_file;
 pub(super) struct Spool {
     path: PathBuf,
     /// Held as long as this lives; the system frees it when the process dies.
-    _lock: File,
+    lock: File,
 }
 
 /// A place in the spool: a segment and how many bytes of it.
@@ -30,20 +30,43 @@ pub(super) struct Position {
 pub(super) enum OpenError {
     #[error("another writer uses it")]
     InUse,
+    #[error("it has events for the log \"{0}\"")]
+    OtherLog(String),
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
 impl Spool {
-    pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
+    /// The spool of a log, by whatever address it is reached: the name is in the file that is locked.
+    pub(super) fn open(path: &Path, log: &str) -> Result<Self, OpenError> {
         private_file::create_directory(path)?;
-        let lock =
-            private_file::options().write(true).create(true).truncate(false).open(path.join("lock"))?;
+        let mut options = private_file::options();
+        let mut lock = options.read(true).write(true).create(true).truncate(false).open(path.join("lock"))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(OpenError::InUse),
-            Err(TryLockError::Error(error)) => Err(error.into()),
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
         }
+        let mut before = String::new();
+        lock.read_to_string(&mut before)?;
+        let before = before.trim_end();
+        if before != log {
+            let spool = Self { path: path.to_owned(), lock };
+            if !before.is_empty() && !spool.segments()?.is_empty() {
+                return Err(OpenError::OtherLog(before.to_owned()));
+            }
+            spool.write_log(log)?;
+            return Ok(spool);
+        }
+        Ok(Self { path: path.to_owned(), lock })
+    }
+
+    fn write_log(&self, log: &str) -> io::Result<()> {
+        let mut lock = &self.lock;
+        lock.set_len(0)?;
+        lock.rewind()?;
+        lock.write_all(format!("{log}\n").as_bytes())?;
+        lock.sync_all()
     }
 
     /// The numbers of the segments with their lengths in bytes, in order.

@@ -197,6 +197,28 @@ async fn a_segment_that_is_cut_under_its_writer_is_not_taken_for_torn() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_one_log_is_not_sent_to_another() {
+    let (_folder, spool) = place();
+    let elsewhere = NOWHERE.replace("/logs/default", "/logs/other");
+    assert_ne!(elsewhere, NOWHERE);
+    // An empty spool may change hands.
+    for log in [&*elsewhere, NOWHERE] {
+        writer(log).spool(&spool).start().await.unwrap().shutdown(SOON).await.unwrap();
+    }
+    let first = writer(NOWHERE).spool(&spool).start().await.unwrap();
+    first.append(&Event::new("a").actor(user("u"))).await.unwrap();
+    first.shutdown(Duration::ZERO).await.unwrap_err();
+    match writer(&elsewhere).spool(&spool).start().await {
+        Err(StartError::SpoolOfOtherLog { path, log }) => assert_eq!((path, &*log), (spool.clone(), "default")),
+        other => panic!("{other:?}"),
+    }
+    // The same log by another address.
+    let moved = NOWHERE.replace("/logs/", "/audit/logs/");
+    let second = writer(&moved).spool(&spool).start().await.unwrap();
+    second.shutdown(Duration::ZERO).await.unwrap_err();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_writer_at_a_time_has_a_spool() {
     let (_folder, spool) = place();
     let first = writer(NOWHERE).spool(&spool).start().await.unwrap();

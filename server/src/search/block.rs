@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn a_usual_block_is_small() {
         let list: Vec<(i64, u64)> =
-            (0..128).map(|n| (1_800_000_000_000_000 + n * 3_141_592, n.unsigned_abs() * 3)).collect();
+            (0..128_i64).map(|n| (1_800_000_000_000_000 + n * 3_141_592, n.unsigned_abs() * 3)).collect();
         assert!(Block::pack(&places(&list)).unwrap().rest.len() < 127 * 6);
     }
 

@@ -324,8 +324,6 @@ fn format_time(time: Timestamp) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test that cannot build its event fails")]
-
     use std::time::Duration;
 
     use serde_json::json;

@@ -68,16 +68,18 @@ impl ReadError {
         match error {
             Error::Parse(error) => Self::Unreadable { code: error.code(), detail },
             Error::Unchecked(error) => Self::unchecked(error.code(), detail),
-            Error::Verify(error) => {
-                let (code, shown) = (error.code(), shown.map(Checkpoint::format));
-                Self::Tampering(Box::new(Tampering { code, detail, kept: None, shown }))
-            }
+            Error::Verify(error) => Self::tampering(error.code(), detail, shown),
         }
     }
 
-    /// What was served is not what the log has signed in `shown`.
-    pub(crate) fn tampering(code: &'static str, detail: String, shown: &Checkpoint) -> Self {
-        Self::Tampering(Box::new(Tampering { code, detail, kept: None, shown: Some(shown.format()) }))
+    /// What was served is not what was asked for, or not what the log has signed in `shown`.
+    pub(crate) fn tampering(code: &'static str, detail: String, shown: Option<&Checkpoint>) -> Self {
+        Self::Tampering(Box::new(Tampering {
+            code,
+            detail,
+            kept: None,
+            shown: shown.map(Checkpoint::format),
+        }))
     }
 
     /// The two notes that contradict each other.

@@ -133,7 +133,7 @@ async fn attempt(client: &LogClient, ticket: Ticket) -> Result<Option<Receipt>, 
     if ticket.leaf_hash().is_some_and(|appended| appended != Hash::leaf(receipt.entry())) {
         let detail =
             format!("entry {index}, which the server shows for ticket {ticket}, is not what was appended");
-        return Err(ReadError::tampering("root_mismatch", detail, receipt.checkpoint()));
+        return Err(ReadError::tampering("root_mismatch", detail, Some(receipt.checkpoint())));
     }
     Ok(Some(receipt))
 }

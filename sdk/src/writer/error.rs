@@ -90,7 +90,9 @@ pub enum StartError {
     #[error("another writer uses the spool {0}")]
     SpoolInUse(PathBuf),
     /// The spool has events that wait for another log.
-    #[error("the spool {path} has events for the log \"{log}\": start a writer for that log, or choose another directory")]
+    #[error(
+        "the spool {path} has events for the log \"{log}\": start a writer for that log, or choose another directory"
+    )]
     SpoolOfOtherLog {
         /// Where it is.
         path: PathBuf,

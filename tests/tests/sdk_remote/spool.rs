@@ -199,23 +199,21 @@ async fn a_segment_that_is_cut_under_its_writer_is_not_taken_for_torn() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waits_for_one_log_is_not_sent_to_another() {
     let (_folder, spool) = place();
-    let elsewhere = NOWHERE.replace("/logs/default", "/logs/other");
-    assert_ne!(elsewhere, NOWHERE);
+    let at = |address: &str| Writer::builder(address).client(http()).spool(&spool).start();
     // An empty spool may change hands.
-    for log in [&*elsewhere, NOWHERE] {
-        writer(log).spool(&spool).start().await.unwrap().shutdown(SOON).await.unwrap();
+    for log in ["http://127.0.0.1:1/logs/other", "http://127.0.0.1:1/logs/default"] {
+        at(log).await.unwrap().shutdown(LATE).await.unwrap();
     }
-    let first = writer(NOWHERE).spool(&spool).start().await.unwrap();
-    first.append(&Event::new("a").actor(user("u"))).await.unwrap();
-    first.shutdown(Duration::ZERO).await.unwrap_err();
-    match writer(&elsewhere).spool(&spool).start().await {
-        Err(StartError::SpoolOfOtherLog { path, log }) => assert_eq!((path, &*log), (spool.clone(), "default")),
+    spooled(&spool, 1).await;
+    match at("http://127.0.0.1:1/logs/other").await {
+        Err(StartError::SpoolOfOtherLog { path, log }) => {
+            assert_eq!((path, &*log), (spool.clone(), "default"))
+        }
         other => panic!("{other:?}"),
     }
     // The same log by another address.
-    let moved = NOWHERE.replace("/logs/", "/audit/logs/");
-    let second = writer(&moved).spool(&spool).start().await.unwrap();
-    second.shutdown(Duration::ZERO).await.unwrap_err();
+    let moved = at("http://127.0.0.1:1/audit/logs/default").await.unwrap();
+    assert_eq!(moved.shutdown(SOON).await, Err(Unsent));
 }
 
 #[tokio::test(flavor = "multi_thread")]

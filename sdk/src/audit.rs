@@ -172,8 +172,6 @@ fn key_of(event: &Event) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
     use attestlog_core::{KeyType, SigningKey};
 
     use super::*;

@@ -137,8 +137,7 @@ fn runs(
     size: u64,
 ) -> Result<(Vec<Range<u64>>, Option<BTreeMap<String, String>>), ExportError> {
     let (mut indexes, filter) = match entries {
-        Entries::All if size == 0 => return Ok((Vec::new(), None)),
-        Entries::All => return Ok((vec![0..size], None)),
+        Entries::All => return Ok(((size > 0).then_some(0..size).into_iter().collect(), None)),
         Entries::Range(indexes) if indexes == (0..size) && size == 0 => return Ok((Vec::new(), None)),
         Entries::Range(indexes) if indexes.end > size || indexes.is_empty() => {
             return Err(ExportError::NoSuchEntries { indexes, size });
@@ -176,7 +175,7 @@ impl Export<'_> {
         let text = serde_json::to_vec_pretty(manifest).map_err(io::Error::from).map_err(io_error)?;
         tar.add(MANIFEST, &text).map_err(io_error)?;
         tar.add(CHECKPOINT, self.checkpoint.format().as_bytes()).map_err(io_error)?;
-        tar.add_file(ENTRIES, &entries.path()).map_err(io_error)?;
+        tar.add_file(ENTRIES, entries.path()).map_err(io_error)?;
         drop(entries);
         if manifest.proof == Proof::Receipts {
             self.write_receipts(&mut tar, leaves.path(), target).await?;

@@ -446,7 +446,7 @@ fn with_events() -> Place {
         event("invoice.voided", "bob", "Bob", "2026-11-21T08:00:00Z"),
         event("login.failed", "ada", "Ada", "2026-11-22T08:00:00Z"),
     ];
-    place.append("lines", &lines.join("\n"));
+    place.append("lines", lines.join("\n"));
     place.write("log.policy", place.ok(&["log", "policy", "default"]));
     place
 }
@@ -517,7 +517,7 @@ fn an_export_that_cannot_be_says_why_and_leaves_what_was_there() {
 #[test]
 fn a_reader_of_rows_may_stop_early() {
     let place = Place::with_store();
-    place.append("lines", &"a line of some length that fills the pipe\n".repeat(20_000));
+    place.append("lines", "a line of some length that fills the pipe\n".repeat(20_000));
     let mut command = place.command(&["export", "default", "--out", "-", "--format", "ndjson"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut first = String::new();

@@ -110,7 +110,7 @@ impl LogClient {
     /// kept in its place.
     ///
     /// # Errors
-    /// [`ReadError`]; [`Tampering`] with code `history_rewritten` and both signed notes where the log has two histories,
+    /// [`ReadError`]; [`Tampering`](crate::Tampering) with code `history_rewritten` and both signed notes where the log has two histories,
     /// and `older_checkpoint` where it shows an older head of the same one.
     pub async fn checkpoint(&self) -> Result<Checkpoint, ReadError> {
         let Inner { trust, answers, kept, newest } = &*self.0;

@@ -866,21 +866,16 @@ CREATE FUNCTION attestlog.search_at(log bigint, terms bytea[], times bigint[], i
 #variable_conflict use_column
 begin
     return query
-        with place as materialized (
-            select distinct sought.term, block.first_time, block.first_id
+        select b.term, b.first_time, b.first_id, b.postings from search_block b
+        where b.ctid = any (array(
+            select distinct place.ctid
             from unnest(terms, times, ids) as sought (term, time, id)
             cross join lateral (
-                select b.first_time, b.first_id from search_block b
+                select b.ctid from search_block b
                 where b.log_id = log and b.term = sought.term and (b.first_time, b.first_id) <= (sought.time, sought.id)
                 order by b.first_time desc, b.first_id desc limit 1
-            ) block
-        )
-        select place.term, block.first_time, block.first_id, block.postings
-        from place cross join lateral (
-            select b.first_time, b.first_id, b.postings from search_block b
-            where b.log_id = log and b.term = place.term
-                and (b.first_time, b.first_id) = (place.first_time, place.first_id) limit 1
-        ) block;
+            ) place
+        ));
 end
 $$;
 

@@ -26,11 +26,11 @@ const LOOK_AT: (usize, usize, usize) = (128, 2048, 256);
 /// After so many postings a page is given as it is, and says where to go on. An entry that is read counts as many.
 const MOST_LOOKED_AT: usize = 20_000;
 
-/// What reading an entry counts, in postings.
-const READING: usize = 20;
+/// What reading an entry counts, or a block of a condition that is not the rarest, in postings.
+const READING: usize = 16;
 
 /// After so many postings nothing more is counted: of a single term, and of several, which take more work.
-const MOST_COUNTED: (usize, usize) = (2_000, 300);
+const MOST_COUNTED: (usize, usize) = (2_000, 1_000);
 
 /// The entries that are read at once to be checked.
 const CHECK_AT_ONCE: usize = 250;
@@ -163,7 +163,9 @@ impl Search<'_> {
             walk.last = Some(last);
             places.retain(|place| place.index < self.size.0);
             for term in &must_have {
-                places = self.keep(term, places).await?;
+                let blocks;
+                (places, blocks) = self.keep(term, places).await?;
+                walk.looked_at += blocks * READING;
             }
             if check {
                 walk.looked_at += places.len() * READING;
@@ -234,14 +236,14 @@ impl Search<'_> {
         }
     }
 
-    /// Those of the places that a term has too.
-    async fn keep(&self, term: &Term, mut places: Vec<Place>) -> Result<Vec<Place>, SearchError> {
+    /// Those of the places that a term has too, and how many of its blocks were read for it.
+    async fn keep(&self, term: &Term, mut places: Vec<Place>) -> Result<(Vec<Place>, usize), SearchError> {
         let (Some(lowest), Some(highest)) = (places.iter().min().copied(), places.iter().max().copied())
         else {
-            return Ok(places);
+            return Ok((places, 0));
         };
         // Where the term is not much more common, its blocks side by side; then the places that these do not reach.
-        let most = u32::try_from(places.len() / 8).unwrap_or(u32::MAX).max(4);
+        let most = u32::try_from(places.len() / 16).unwrap_or(u32::MAX).max(4);
         let seek = Seek { term: term.clone(), from: highest.successor() };
         let store: &dyn SearchStore = self.store.search();
         let found = store.blocks(self.log, &[seek], Direction::Older, lowest, most).await?;
@@ -255,12 +257,12 @@ impl Search<'_> {
             beyond.sort_unstable();
             blocks.extend(store.blocks_at(self.log, term, &beyond).await?);
         }
-        let mut has = HashSet::new();
+        let (mut has, read) = (HashSet::new(), blocks.len());
         for block in blocks {
             has.extend(block.unpack()?);
         }
         places.retain(|place| has.contains(place));
-        Ok(places)
+        Ok((places, read))
     }
 
     /// Those of the places whose entries match.

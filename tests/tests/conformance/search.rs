@@ -263,10 +263,9 @@ pub(super) async fn pages_backwards_are_the_pages_forwards(database: &dyn Databa
         let indexes = |answer: &attestlog_server::search::Answer| {
             answer.events.iter().map(|event| event.index).collect::<Vec<_>>()
         };
-        let count;
         let mut answer = page(&*store, &log, size, &query).await.unwrap();
         assert!(answer.previous.is_none());
-        count = (answer.count.value, answer.count.capped);
+        let count = (answer.count.value, answer.count.capped);
         loop {
             assert_eq!((answer.count.value, answer.count.capped), count, "the count of the first page");
             forwards.push(indexes(&answer));

@@ -110,7 +110,7 @@ async fn fill(log: &mut SampleLog, size: u64) -> usize {
 async fn cost(log: &SampleLog, size: u64, bytes: usize) {
     let mut table = Table::new(
         "What the search index costs",
-        "All entries are indexed by steps of 1,000, one after the other, on PostgreSQL. CPU from `/proc`: of this \
+        "All entries are indexed by steps of 4,000, one after the other, on PostgreSQL. CPU from `/proc`: of this \
          process, which reads the events, and of the backends of PostgreSQL, which store the blocks.",
         &["what", "value"],
     );

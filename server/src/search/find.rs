@@ -243,7 +243,7 @@ impl Search<'_> {
             return Ok((places, 0));
         };
         // Where the term is not much more common, its blocks side by side; then the places that these do not reach.
-        let most = u32::try_from(places.len() / 16).unwrap_or(u32::MAX).max(4);
+        let most = u32::try_from(places.len() / 4).unwrap_or(u32::MAX).max(4);
         let seek = Seek { term: term.clone(), from: highest.successor() };
         let store: &dyn SearchStore = self.store.search();
         let found = store.blocks(self.log, &[seek], Direction::Older, lowest, most).await?;
@@ -257,11 +257,12 @@ impl Search<'_> {
             beyond.sort_unstable();
             blocks.extend(store.blocks_at(self.log, term, &beyond).await?);
         }
-        let (mut has, read) = (HashSet::new(), blocks.len());
+        let (mut has, read) = (Vec::new(), blocks.len());
         for block in blocks {
             has.extend(block.unpack()?);
         }
-        places.retain(|place| has.contains(place));
+        has.sort_unstable();
+        places.retain(|place| has.binary_search(place).is_ok());
         Ok((places, read))
     }
 

@@ -9,7 +9,6 @@ use super::block::Place;
 use super::cursor::{BadCursor, Count, Cursor};
 use super::filter::{Filter, FilterError, FilterText};
 use super::find::{Hit, Search, SearchError};
-use crate::event::validate_json;
 use crate::store::search::Direction;
 use crate::store::{Log, Store, StoreError};
 
@@ -215,12 +214,23 @@ fn raw(data: &[u8]) -> Option<Box<RawValue>> {
     RawValue::from_string(std::str::from_utf8(data).ok()?.to_owned()).ok()
 }
 
-/// Whether JSON is nested no deeper than is shown. Our own reader refuses what is nested deeper than 127.
+/// Whether JSON is nested no deeper than is shown.
 fn is_shallow(json: &[u8]) -> bool {
-    let opening = json.iter().filter(|byte| matches!(byte, b'[' | b'{')).count();
-    let around = 127_usize.saturating_sub(MAX_DEPTH);
-    opening <= MAX_DEPTH
-        || validate_json(&[&b"[".repeat(around)[..], json, &b"]".repeat(around)].concat()).is_ok()
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => depth += 1,
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MAX_DEPTH {
+            return false;
+        }
+    }
+    true
 }
 
 #[cfg(test)]
@@ -229,11 +239,12 @@ mod tests {
 
     #[test]
     fn json_is_shown_as_it_is_unless_it_is_nested_too_deeply() {
-        for (depth, shown) in [(1, true), (MAX_DEPTH, true), (MAX_DEPTH + 1, false), (127, false)] {
+        for (depth, shown) in [(1, true), (MAX_DEPTH, true), (MAX_DEPTH + 1, false), (20_000, false)] {
             let text = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
             assert_eq!(is_shallow(text.as_bytes()), shown, "{depth}");
         }
         assert!(is_shallow(format!("[{}]", ["{}"; 500].join(",")).as_bytes()));
+        assert!(is_shallow(format!("\"\\\"{}\"", "[".repeat(500)).as_bytes()));
         let text = "{ \"a\" : 1.50 }";
         assert_eq!(raw(text.as_bytes()).unwrap().get(), text);
     }

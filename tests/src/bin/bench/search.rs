@@ -209,8 +209,19 @@ async fn pages(log: &SampleLog, size: u64) {
     let mut table = Table::new(
         "A page of 50 hits",
         "Each search 200 times, from cursor to JSON, in this process and over one connection to PostgreSQL; `{n}` is \
-         another number each time. The deep page is the ten-thousandth, or the last full one; its depth is given.",
-        &["search", "hits, counted", "first page, p50 ms", "p95 ms", "deep page", "p50 ms", "p95 ms"],
+         another number each time. The deep page is the ten-thousandth, or the last full one; its depth is given. CPU is of this process and of \
+         PostgreSQL together.",
+        &[
+            "search",
+            "hits, counted",
+            "first page, p50 ms",
+            "p95 ms",
+            "CPU ms",
+            "deep page",
+            "p50 ms",
+            "p95 ms",
+            "CPU ms",
+        ],
     );
     let mut chance = Chance::seeded(1);
     for (name, parameters) in SEARCHES {
@@ -231,29 +242,39 @@ async fn measure(
     let deep = deep_place(log, size, &first_filter).await;
     let (mut first, mut later) = (Measured::default(), Measured::default());
     let mut counted = String::new();
+    let before = all_cpu();
     for _ in 0..TIMES {
         let text = filter(parameters, size, chance);
         let (answer, took) = ask(log, size, text, None).await;
         first.times.push(took);
         counted = format!("{}{}", number(f64::from(answer.0)), if answer.1 { "+" } else { "" });
-        if let Some((_, place)) = deep {
+    }
+    let between = all_cpu();
+    if let Some((_, place)) = deep {
+        for _ in 0..TIMES {
             later.times.push(ask(log, size, first_filter.clone(), Some(place)).await.1);
         }
     }
+    let after = all_cpu();
     let depth = deep.map_or_else(|| "–".into(), |(depth, _)| number(count(depth)));
-    let show = |measured: &Measured, hundredths| match measured.times.is_empty() {
-        true => "–".to_owned(),
-        false => milliseconds(measured.percentile(hundredths)),
+    let show = |measured: &Measured, cpu: f64| match measured.times.is_empty() {
+        true => ["–".to_owned(), "–".to_owned(), "–".to_owned()],
+        false => [
+            milliseconds(measured.percentile(50)),
+            milliseconds(measured.percentile(95)),
+            number(cpu * 1000.0 / count(measured.times.len())),
+        ],
     };
-    table.row(&[
-        name.to_owned(),
-        counted,
-        show(&first, 50),
-        show(&first, 95),
-        depth,
-        show(&later, 50),
-        show(&later, 95),
-    ]);
+    let mut cells = vec![name.to_owned(), counted];
+    cells.extend(show(&first, between - before));
+    cells.push(depth);
+    cells.extend(show(&later, after - between));
+    table.row(&cells);
+}
+
+/// The processor time of this process and of PostgreSQL's backends, which what else runs here makes no longer.
+fn all_cpu() -> f64 {
+    cpu_seconds("self") + postgres_cpu()
 }
 
 async fn ask(

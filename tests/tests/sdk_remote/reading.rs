@@ -125,7 +125,7 @@ async fn one_changed_byte_is_refused_wherever_it_is() {
             let text = String::from_utf8(body).unwrap();
             Reply::ok(text.replacen("index 700", "index 701", 1))
         },
-        "root_mismatch",
+        "index_mismatch",
     )
     .await;
 }

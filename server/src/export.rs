@@ -137,12 +137,6 @@ impl Content {
     }
 }
 
-/// The entry as JSON, if it is that: for reading single fields.
-fn parse(data: &[u8]) -> Option<Value> {
-    // The reader takes strings that are no UTF-8 in what it skips.
-    std::str::from_utf8(data).ok().and_then(|text| serde_json::from_str(text).ok())
-}
-
 /// A text at `pointer` (RFC 6901) that is not empty.
 fn text<'a>(event: &'a Value, pointer: &str) -> Option<&'a str> {
     event.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty())
@@ -255,6 +249,10 @@ mod tests {
             ("report:download", 2),
             ("public.account.updated", 3),
             ("USER_DELETED", 4),
+            ("key.revoke", 4),
+            ("file upload", 1),
+            ("user.disable", 3),
+            ("public.account. ", 99),
         ] {
             let event = json(
                 Format::Ocsf,

@@ -7,6 +7,7 @@ pub mod event;
 pub mod export;
 pub mod fsck;
 pub mod http;
+mod json;
 pub mod keyring;
 pub mod measurements;
 mod partial_file;

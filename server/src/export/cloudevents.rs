@@ -3,10 +3,16 @@
 //! `source` and `id` together name an entry for ever, since they are the log's origin and the index.
 
 use attestlog_core::base64;
+use percent_encoding::{AsciiSet, utf8_percent_encode};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{Content, Entry, occurred_at, parse, text, time};
+use super::{Content, Entry, occurred_at, text, time};
+use crate::json;
+use crate::search::RESERVED;
+
+/// What a URI-reference (RFC 3986) cannot have, or not before its first slash: a colon would end a scheme there.
+const IN_A_PATH: &AsciiSet = &RESERVED.remove(b'/');
 
 /// The type of an entry that has no action.
 const ENTRY: &str = "attestlog.entry";
@@ -30,7 +36,7 @@ pub(super) struct CloudEvent {
 
 impl CloudEvent {
     pub(super) fn new(entry: &Entry<'_>) -> Self {
-        let event = parse(entry.data);
+        let event = json::read(entry.data);
         let field = |pointer| event.as_ref().and_then(|event| text(event, pointer));
         let subject = field("/targets/0/type").zip(field("/targets/0/id"));
         let (datacontenttype, data, data_base64) = match Content::of(entry.data) {
@@ -41,7 +47,7 @@ impl CloudEvent {
         Self {
             specversion: "1.0",
             id: entry.index.to_string(),
-            source: source(entry.origin),
+            source: utf8_percent_encode(entry.origin, IN_A_PATH).to_string(),
             kind: field("/action").unwrap_or(ENTRY).to_owned(),
             subject: subject.map(|(kind, id)| format!("{kind}/{id}")),
             time: time(occurred_at(event.as_ref(), entry)),
@@ -50,19 +56,4 @@ impl CloudEvent {
             data_base64,
         }
     }
-}
-
-/// The origin as a URI-reference (RFC 3986): what it cannot have is in percent signs.
-fn source(origin: &str) -> String {
-    use std::fmt::Write as _;
-    let mut source = String::with_capacity(origin.len());
-    for byte in origin.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' => source.push(char::from(byte)),
-            b'-' | b'.' | b'_' | b'~' | b'/' => source.push(char::from(byte)),
-            // Before the first slash a colon would end a scheme.
-            _ => write!(source, "%{byte:02X}").unwrap_or_default(),
-        }
-    }
-    source
 }

@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use attestlog_core::base64;
 use serde_json::Value;
 
-use super::{Entry, occurred_at, parse, text, time};
+use super::{Entry, occurred_at, text, time};
+use crate::json;
 
 const NAMES: [&str; 14] = [
     "index",
@@ -29,7 +30,7 @@ pub(super) fn write_names(out: &mut impl Write) -> io::Result<()> {
 }
 
 pub(super) fn write(out: &mut impl Write, entry: &Entry<'_>) -> io::Result<()> {
-    let event = parse(entry.data);
+    let event = json::read(entry.data);
     let field =
         |pointer| event.as_ref().and_then(|event| text(event, pointer)).unwrap_or_default().to_owned();
     // What is no text has no other place in a table.

@@ -5,49 +5,31 @@
 use attestlog_core::base64;
 use serde_json::{Map, Value, json};
 
-use super::{Entry, occurred_at, parse, text};
+use super::{Entry, occurred_at, text};
 
 const VERSION: &str = "1.6.0";
 
-/// What an action's last word says about the activity: 1 create, 2 read, 3 update, 4 delete. 99 is another.
-const ACTIVITIES: [(u16, &str, &[&str]); 4] = [
-    (
-        1,
-        "Create",
-        &["create", "created", "insert", "inserted", "add", "added", "register", "registered", "uploaded"],
-    ),
-    (
-        2,
-        "Read",
-        &[
-            "read",
-            "view",
-            "viewed",
-            "list",
-            "listed",
-            "export",
-            "exported",
-            "download",
-            "downloaded",
-            "accessed",
-        ],
-    ),
+/// What an action's last word says about the activity: its number, its name, the words. 99 is another.
+const ACTIVITIES: [(u16, &str, &str); 4] = [
+    (1, "Create", "create created insert inserted add added register registered upload uploaded"),
+    (2, "Read", "read view viewed list listed export exported download downloaded access accessed"),
     (
         3,
         "Update",
-        &[
-            "update", "updated", "change", "changed", "edit", "edited", "modified", "renamed", "enabled",
-            "disabled",
-        ],
+        "update updated change changed edit edited modify modified rename renamed enable enabled disable disabled",
     ),
-    (4, "Delete", &["delete", "deleted", "remove", "removed", "truncated", "purged", "revoked", "destroyed"]),
+    (
+        4,
+        "Delete",
+        "delete deleted remove removed truncate truncated purge purged revoke revoked destroy destroyed",
+    ),
 ];
 
 const API_ACTIVITY: u32 = 6003;
 
 /// The entry as an event of OCSF.
 pub(super) fn event(entry: &Entry<'_>) -> Value {
-    let event = parse(entry.data);
+    let event = crate::json::read(entry.data);
     let mut mapped = json!({
         "time": occurred_at(event.as_ref(), entry).as_millisecond(),
         "severity_id": 1,
@@ -113,7 +95,7 @@ fn api_activity(event: &Value, action: &str) -> Value {
 /// A noun and a verb: the verb is what follows the last of the usual separators.
 fn activity(action: &str) -> (u16, Option<&'static str>) {
     let verb = action.rsplit(['.', ':', '/', ' ', '_']).next().unwrap_or_default().to_ascii_lowercase();
-    let known = ACTIVITIES.iter().find(|(_, _, verbs)| verbs.contains(&&*verb));
+    let known = ACTIVITIES.iter().find(|(_, _, verbs)| verbs.split(' ').any(|known| known == verb));
     known.map_or((99, None), |(id, name, _)| (*id, Some(*name)))
 }
 

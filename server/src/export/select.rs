@@ -11,12 +11,9 @@ use jiff::Timestamp;
 use super::{Entry, Format, Rows};
 use crate::partial_file::PartialFile;
 use crate::progress::Progress;
-use crate::search::{Fields, Filter};
-use crate::store::search::StoredEvent;
+use crate::search::Filter;
+use crate::store::search::{EVENTS_AT_ONCE, StoredEvent};
 use crate::store::{Log, Store, StoreError};
-
-/// The entries that are asked for at once.
-const ENTRIES_AT_ONCE: u64 = 1000;
 
 /// Why not all entries could be gone through.
 #[derive(Debug, thiserror::Error)]
@@ -125,7 +122,7 @@ async fn next(
     if progress.stop.is_cancelled() {
         return Err(SelectError::Cancelled);
     }
-    let indexes: Vec<u64> = part.by_ref().take(usize::try_from(ENTRIES_AT_ONCE).unwrap_or(1)).collect();
+    let indexes: Vec<u64> = part.by_ref().take(EVENTS_AT_ONCE).collect();
     let events = store.search().events(log.id, &indexes).await?;
     if let Some(missing) = indexes.iter().zip(&events).find(|(index, event)| **index != event.index.0) {
         return Err(SelectError::Missing(*missing.0));
@@ -138,8 +135,7 @@ async fn next(
 }
 
 fn takes(filter: &Filter, event: &StoredEvent) -> bool {
-    let fields = Fields::read(&event.data);
-    let time = fields.occurred_at.unwrap_or(event.appended_at);
+    let (fields, time) = event.read();
     filter.matches(&fields, time)
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::term::{Term, TermKind};
 use super::words::words;
-use crate::event::validate_json;
+use crate::json;
 
 /// The most different words of an event that are found.
 pub const MAX_WORDS: usize = 512;
@@ -72,16 +72,13 @@ impl Fields {
     /// Reads the fields of an entry, whatever it is.
     #[must_use]
     pub fn read(data: &[u8]) -> Self {
-        let is_json = validate_json(data).is_ok();
         let mut texts = Texts::default();
-        let value = if is_json { serde_json::from_slice(data).ok() } else { None };
-        let Some(value) = value else {
-            // Not JSON, or JSON with what no string or number of ours can hold: a lone surrogate, 1e999.
+        let Some(value) = json::read(data) else {
             texts.add(&String::from_utf8_lossy(data));
-            return Self { is_json, texts: texts.texts, ..Self::default() };
+            return Self { texts: texts.texts, ..Self::default() };
         };
         texts.add_value(&value, true);
-        let mut fields = Self { is_json, texts: texts.texts, ..Self::default() };
+        let mut fields = Self { is_json: true, texts: texts.texts, ..Self::default() };
         if let Value::Object(event) = &value {
             fields.read_event(event);
         }

@@ -353,8 +353,8 @@ begin
 end
 $$;
 
--- Makes the trigger function of a table, and drops those that no trigger calls any more. It runs with the rights of its
--- owner; that the caller may have triggers on the table is for CREATE TRIGGER to check.
+-- Makes the trigger function of a table. It runs with the rights of its owner; that the caller may have triggers on the
+-- table is for CREATE TRIGGER to check.
 create function attestlog.make_capture(relation oid, log text, ignore text[], omit text[]) returns text
 language plpgsql security definer set search_path = attestlog, pg_temp as $$
 declare
@@ -548,21 +548,19 @@ begin atomic
                           join captured p on p.relation = a.relid and p.relation <> c.relation)
     ),
     problem as (
-        select r.relation, string_agg(concat(tree.relation, ' ', case
-                   when c.relation is null then 'is not tracked'
-                   when c.enabled < 4 then 'lacks a trigger, or has one that is disabled'
-                   when exists (select from pg_inherits i join pg_class k on k.oid = i.inhrelid
-                                where i.inhparent = tree.relation and not k.relispartition) then 'has heirs'
-                   else 'has other columns or another key than when it was tracked' end),
-                   '; ' order by tree.relation::text) as found
+        select r.relation, string_agg(concat(tree.relation, ' ', wrong.what), '; ' order by tree.relation::text) as found
         from root r
         cross join lateral attestlog.capture_tree(r.relation) tree (relation)
         left join captured c on c.relation = tree.relation
         left join pg_proc p on p.proname = (c.settings).function_name and p.pronamespace = 'attestlog'::regnamespace
-        where c.relation is null or c.enabled < 4
-            or p.prosrc is distinct from attestlog.capture_body(c.settings, tree.relation)
-            or exists (select from pg_inherits i join pg_class k on k.oid = i.inhrelid
-                       where i.inhparent = tree.relation and not k.relispartition)
+        cross join lateral (select case
+            when c.relation is null then 'is not tracked'
+            when c.enabled < 4 then 'lacks a trigger, or has one that is disabled'
+            when exists (select from pg_inherits i join pg_class k on k.oid = i.inhrelid
+                         where i.inhparent = tree.relation and not k.relispartition) then 'has heirs'
+            when p.prosrc is distinct from attestlog.capture_body(c.settings, tree.relation)
+                then 'has other columns or another key than when it was tracked' end) wrong (what)
+        where wrong.what is not null
         group by r.relation
     )
     select r.relation, l.name,

@@ -1033,24 +1033,23 @@ CREATE FUNCTION attestlog.tracked() RETURNS TABLE(tracked regclass, log text, ig
                       JOIN captured p_1 ON ((((p_1.relation)::oid = (a.relid)::oid) AND ((p_1.relation)::oid <> (c.relation)::oid)))))))
          ), problem AS (
           SELECT r_1.relation,
-             string_agg(concat(tree.relation, ' ',
-                 CASE
-                     WHEN (c.relation IS NULL) THEN 'is not tracked'::text
-                     WHEN (c.enabled < 4) THEN 'lacks a trigger, or has one that is disabled'::text
-                     WHEN (EXISTS ( SELECT
-                        FROM (pg_inherits i
-                          JOIN pg_class k ON ((k.oid = i.inhrelid)))
-                       WHERE ((i.inhparent = (tree.relation)::oid) AND (NOT k.relispartition)))) THEN 'has heirs'::text
-                     ELSE 'has other columns or another key than when it was tracked'::text
-                 END), '; '::text ORDER BY (tree.relation)::text) AS found
-            FROM (((root r_1
+             string_agg(concat(tree.relation, ' ', wrong.what), '; '::text ORDER BY (tree.relation)::text) AS found
+            FROM ((((root r_1
               CROSS JOIN LATERAL attestlog.capture_tree(r_1.relation) tree(relation))
               LEFT JOIN captured c ON (((c.relation)::oid = (tree.relation)::oid)))
               LEFT JOIN pg_proc p_1 ON (((p_1.proname = (c.settings).function_name) AND (p_1.pronamespace = ('attestlog'::regnamespace)::oid))))
-           WHERE ((c.relation IS NULL) OR (c.enabled < 4) OR (p_1.prosrc IS DISTINCT FROM attestlog.capture_body(c.settings, (tree.relation)::oid)) OR (EXISTS ( SELECT
-                    FROM (pg_inherits i
-                      JOIN pg_class k ON ((k.oid = i.inhrelid)))
-                   WHERE ((i.inhparent = (tree.relation)::oid) AND (NOT k.relispartition)))))
+              CROSS JOIN LATERAL ( SELECT
+                         CASE
+                             WHEN (c.relation IS NULL) THEN 'is not tracked'::text
+                             WHEN (c.enabled < 4) THEN 'lacks a trigger, or has one that is disabled'::text
+                             WHEN (EXISTS ( SELECT
+                                FROM (pg_inherits i
+                                  JOIN pg_class k ON ((k.oid = i.inhrelid)))
+                               WHERE ((i.inhparent = (tree.relation)::oid) AND (NOT k.relispartition)))) THEN 'has heirs'::text
+                             WHEN (p_1.prosrc IS DISTINCT FROM attestlog.capture_body(c.settings, (tree.relation)::oid)) THEN 'has other columns or another key than when it was tracked'::text
+                             ELSE NULL::text
+                         END AS "case") wrong(what))
+           WHERE (wrong.what IS NOT NULL)
            GROUP BY r_1.relation
          )
   SELECT r.relation,

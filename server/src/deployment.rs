@@ -213,7 +213,8 @@ impl Deployment {
     }
 
     /// Whether the database is a server of its own, which may be away for a while.
-    pub(crate) fn is_postgres(&self) -> bool {
+    #[must_use]
+    pub fn is_postgres(&self) -> bool {
         matches!(self.place(), Ok(Place::Postgres(_)))
     }
 

@@ -21,10 +21,10 @@ pub use cursor::{BadCursor, Count, Cursor};
 pub use fields::{Fields, MAX_TARGETS, MAX_WORDS, Party};
 pub use filter::{Condition, Filter, FilterError, FilterText, MAX_FILTER};
 pub use find::{Found, Hit, MAX_EXPANSION, Search, SearchError};
-pub use indexer::{IndexStep, Indexer};
+pub use indexer::{CatchUpError, IndexStep, Indexer};
+pub(crate) use page::RESERVED;
 pub use page::{
-    Answer, CountAnswer, DEFAULT_LIMIT, FoundEvent, MAX_COUNT, MAX_LIMIT, PageError, PageQuery, TimeFrom,
-    page,
+    Answer, DEFAULT_LIMIT, FoundEvent, MAX_COUNT, MAX_LIMIT, PageError, PageQuery, TimeFrom, page,
 };
 pub use query::{MAX_QUERY_WORDS, Query};
 pub use term::{Term, TermKind};

@@ -61,7 +61,7 @@ pub async fn serve(
     let stop_work = CancellationToken::new();
     let _also_if_dropped = stop_work.clone().drop_guard();
     tokio::spawn(measurements::tidy(recorder.clone(), stop_work.clone()));
-    let (service, sequencer) = Service::start(signing, settings, &stop_work);
+    let (service, writers) = Service::start(signing, settings, &stop_work);
     let app = crate::http::app(service, recorder);
 
     let connections = GracefulShutdown::new();
@@ -71,12 +71,12 @@ pub async fn serve(
     let mut drained = std::pin::pin!(connections.shutdown());
     let in_time = tokio::time::timeout(DRAIN, &mut drained).await.is_ok();
     stop_work.cancel();
-    let finished = sequencer.await;
+    let finished = writers.await;
     if !in_time && tokio::time::timeout(LAST_ANSWERS, drained).await.is_err() {
         tracing::warn!("some requests were not answered");
     }
     store.close().await;
-    finished.map_err(io::Error::other)
+    finished.flatten().map_err(io::Error::other)
 }
 
 /// Opens a deployment's store and what signs for it; while its database cannot be reached, tries again until `stop`.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::appender::Appender;
@@ -101,21 +102,27 @@ pub struct Service {
 }
 
 impl Service {
-    /// Starts the sequencer and the tasks that serve appends; they end after `stop`. The handle is of the sequencer's
-    /// task, which finishes the batch in hand.
+    /// Starts the sequencer, the indexer and the tasks that serve appends; they end after `stop`. The handle is of those
+    /// who write by themselves: they finish what they have in hand, and need the store until then.
     #[must_use]
     pub fn start(
         signing: Signing,
         settings: Settings,
         stop: &CancellationToken,
-    ) -> (Arc<Self>, tokio::task::JoinHandle<()>) {
+    ) -> (Arc<Self>, JoinHandle<Result<(), JoinError>>) {
         let Signing { store, secret, keyring, publisher, .. } = signing;
         let (steps, stepped) = watch::channel(0);
         let sequencer = Sequencer::new(Arc::clone(&store), Arc::clone(&publisher), keyring, settings.pace);
-        let task = tokio::spawn(sequencer.run(stop.clone(), steps));
-        if settings.search {
-            tokio::spawn(Indexer::new(Arc::clone(&store)).run(stop.clone()));
-        }
+        let sequencing = tokio::spawn(sequencer.run(stop.clone(), steps));
+        let indexing =
+            settings.search.then(|| tokio::spawn(Indexer::new(Arc::clone(&store)).run(stop.clone())));
+        let writers = tokio::spawn(async move {
+            let sequenced = sequencing.await;
+            if let Some(indexing) = indexing {
+                indexing.await?;
+            }
+            sequenced
+        });
         let service = Arc::new(Self {
             appender: Appender::start(&store, settings.max_backlog, stop),
             waiter: Waiter::start(&store, &publisher, stepped, stop.clone()),
@@ -127,7 +134,7 @@ impl Service {
             publisher,
             store,
         });
-        (service, task)
+        (service, writers)
     }
 
     /// The log of this name. Logs never change, so each is read once.

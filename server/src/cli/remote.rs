@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use attestlog_core::SignedCheckpoint;
 use attestlog_server::keyring::is_log_name;
+use attestlog_server::search::{Answer, PageQuery};
 use attestlog_server::store::Ticket;
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, header};
 use serde::Deserialize;
@@ -138,11 +139,11 @@ impl Remote {
         }
     }
 
-    /// The answer to a search, at a path that the server or [`PageQuery::link`] gave.
-    ///
-    /// [`PageQuery::link`]: attestlog_server::search::PageQuery::link
-    pub(crate) async fn events<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
-        self.read(self.send(|| self.get(path)).await?).await
+    /// A page of a search.
+    pub(crate) async fn events(&self, log: &str, query: &PageQuery) -> Result<Answer, Failure> {
+        prefix(log)?;
+        let path = query.link(log);
+        self.read(self.send(|| self.get(&path)).await?).await
     }
 
     /// The receipt of an entry.
@@ -257,7 +258,7 @@ fn may_retry(status: StatusCode) -> bool {
     matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
 }
 
-pub(crate) fn prefix(log: &str) -> Result<String, Failure> {
+fn prefix(log: &str) -> Result<String, Failure> {
     if is_log_name(log) {
         Ok(format!("/logs/{log}"))
     } else {

@@ -4,19 +4,21 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 
 use attestlog_core::{TreeSize, base64};
+use attestlog_server::deployment::SecretSource;
 use attestlog_server::progress::Progress;
-use attestlog_server::search::{Fields, Indexer, MAX_LIMIT, PageError, PageQuery, SearchError, page};
-use attestlog_server::store::{Log, Store, StoreError};
+use attestlog_server::search::{
+    Answer, CatchUpError, Count, Fields, FoundEvent, Indexer, MAX_LIMIT, PageError, PageQuery, SearchError,
+    page,
+};
+use attestlog_server::store::{Log, Store};
 use clap::Args;
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 use super::Verdict;
 use super::failure::Failure;
 use super::filter::FilterOptions;
 use super::options::{ServerOptions, StoreOptions, find_log};
 use super::output::{self, Watch};
-use super::remote::{Remote, prefix};
+use super::remote::Remote;
 
 /// The most characters of a column when a person looks.
 const COLUMN: usize = 40;
@@ -28,7 +30,7 @@ const COLUMN: usize = 40;
 /// UTC), or an age: 30m, 24h, 7d, 2w.
 ///
 /// The answer is that of an index, and proves nothing: "attestlog receipt" and "attestlog verify" prove a hit. Without a
-/// server, the index of an embedded store is brought up to date first.
+/// server, the index in an SQLite file is brought up to date first; on PostgreSQL it is read as it is.
 #[derive(Debug, Args)]
 #[command(after_long_help = examples!(
     "attestlog search default --since 24h",
@@ -56,35 +58,6 @@ pub(crate) struct SearchCommand {
     server: ServerOptions,
 }
 
-/// An answer of a search, from a server or from here.
-#[derive(Deserialize, Serialize)]
-struct Answer {
-    events: Vec<Event>,
-    next: Option<String>,
-    count: Count,
-    indexed_size: u64,
-    tree_size: u64,
-}
-
-#[derive(Clone, Copy, Deserialize, Serialize)]
-struct Count {
-    value: u64,
-    capped: bool,
-}
-
-#[derive(Deserialize, Serialize)]
-struct Event {
-    index: u64,
-    time: String,
-    time_from: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    event: Option<Box<RawValue>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<String>,
-    entry: String,
-    receipt: String,
-}
-
 /// Who is asked.
 enum Target {
     Store { store: Arc<dyn Store>, log: Log, size: TreeSize },
@@ -94,44 +67,31 @@ enum Target {
 impl SearchCommand {
     pub(crate) async fn run(self) -> Result<Verdict, Failure> {
         let target = self.target().await?;
-        let filter = self.filter.text();
-        let (mut found, mut next): (Option<Answer>, Option<String>) = (None, None);
-        loop {
-            let have = found.as_ref().map_or(0, |found| found.events.len() as u64);
-            let limit = Some(self.limit.saturating_sub(have).clamp(1, MAX_LIMIT));
-            let query = PageQuery { filter: filter.clone(), cursor: next.take(), limit };
-            let answer = target.ask(&self.log, &query).await?;
-            next = answer
-                .next
-                .as_deref()
-                .and_then(|link| link.rsplit_once("cursor="))
-                .map(|(_, cursor)| cursor.to_owned());
-            let events = match &mut found {
-                None => &found.insert(answer).events,
-                Some(found) => {
-                    found.events.extend(answer.events);
-                    found.next = answer.next;
-                    &found.events
-                }
-            };
-            if next.is_none() || events.len() as u64 >= self.limit {
+        let mut query =
+            PageQuery { filter: self.filter.text(), cursor: None, limit: Some(self.limit.min(MAX_LIMIT)) };
+        let mut found = target.ask(&self.log, &query).await?;
+        while let Some((_, cursor)) = found.next.as_deref().and_then(|link| link.rsplit_once("cursor=")) {
+            let rest = self.limit.saturating_sub(found.events.len() as u64);
+            if rest == 0 {
                 break;
             }
+            query.cursor = Some(cursor.to_owned());
+            query.limit = Some(rest.min(MAX_LIMIT));
+            let more = target.ask(&self.log, &query).await?;
+            found.events.extend(more.events);
+            found.next = more.next;
         }
-        if let Some(found) = &found {
-            self.print(found)?;
-        }
+        self.print(&found)?;
         Ok(Verdict::Holds)
     }
 
     async fn target(&self) -> Result<Target, Failure> {
         if let Some(remote) = self.server.remote()? {
-            prefix(&self.log)?;
             return Ok(Target::Server(remote));
         }
         let store = self.store.open().await?;
         let log = find_log(&*store, &self.log).await?;
-        if self.store.database.as_ref().is_none_or(String::is_empty) {
+        if !self.store.deployment(SecretSource::DataDirectory).is_postgres() {
             let progress = Progress::default();
             let watch = Watch::start(&progress, "index");
             let done = catch_up(&Indexer::new(Arc::clone(&store)), &log, &progress).await;
@@ -159,7 +119,7 @@ impl SearchCommand {
         match (shown, found.next.is_some()) {
             (0, false) => eprintln!("no event is found"),
             (_, true) if capped => {
-                eprintln!("{shown} of more than {} events; --limit shows more", value.max(shown))
+                eprintln!("{shown} of more than {} events; --limit shows more", u64::from(value).max(shown))
             }
             (_, true) => eprintln!("{shown} of {value} events; --limit shows more"),
             _ => {}
@@ -177,28 +137,22 @@ impl SearchCommand {
 impl Target {
     async fn ask(&self, name: &str, query: &PageQuery) -> Result<Answer, Failure> {
         match self {
-            Self::Server(remote) => remote.events(&query.link(name)).await,
-            Self::Store { store, log, size } => {
-                let answer = page(&**store, log, *size, query).await?;
-                let text = serde_json::to_string(&answer).map_err(|error| Failure::new(error.to_string()))?;
-                serde_json::from_str(&text).map_err(|error| Failure::new(error.to_string()))
-            }
+            Self::Server(remote) => remote.events(name, query).await,
+            Self::Store { store, log, size } => Ok(page(&**store, log, *size, query).await?),
         }
     }
 }
 
 /// Brings the index of a log up to date.
 pub(crate) async fn catch_up(indexer: &Indexer, log: &Log, progress: &Progress) -> Result<(), Failure> {
-    match indexer.catch_up(Some(log.id), progress).await {
-        Err(StoreError::Unavailable(_)) if progress.stop.is_cancelled() => {
-            Err(Failure::new("interrupted; \"attestlog reindex --missing\" goes on"))
-        }
-        done => Ok(done?),
-    }
+    indexer.catch_up(log.id, progress).await.map_err(|error| match error {
+        CatchUpError::Store(error) => error.into(),
+        error => Failure::new(format!("{error}; \"attestlog reindex --missing\" goes on")),
+    })
 }
 
 /// Index, time, actor, action, targets, outcome; of what is no event its text.
-fn row(event: &Event) -> [String; 6] {
+fn row(event: &FoundEvent) -> [String; 6] {
     let data = match (&event.event, &event.data) {
         (Some(json), _) => json.get().as_bytes().to_vec(),
         (None, Some(data)) => base64::parse(data.as_bytes()).unwrap_or_default(),

@@ -119,10 +119,10 @@ async fn add(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let key = idempotency_key(&headers)?;
+    let keys = Keys::of(None, &headers)?;
     let tickets = {
         let body = read_body(&app, &headers, body, MAX_ENTRY_SIZE, Problem::entry_too_long()).await?;
-        let entry = entry(&log, &body.bytes, false, key)?;
+        let entry = keys.give(None, entry(&log, &body.bytes, false)?)?;
         append_durably(&app, vec![entry], false).await?
     };
     let covered = wait(&app, &log, &tickets).await?;
@@ -205,7 +205,7 @@ async fn read_entries(
     }
     let body = read_body(app, headers, body, MAX_ENTRY_SIZE, Problem::entry_too_long()).await?;
     let json = kind == "application/json";
-    let entry = entry(log, &body.bytes, json, None).and_then(|entry| keys.give(None, entry))?;
+    let entry = entry(log, &body.bytes, json).and_then(|entry| keys.give(None, entry))?;
     Ok((vec![entry], false, body))
 }
 
@@ -218,7 +218,7 @@ fn ndjson_entries(log: &Log, body: &[u8], keys: &Keys) -> Result<Vec<NewEntry>, 
             let detail = format!("an NDJSON body has at most {MAX_LINES} lines");
             return Err(Problem::new(Code::TooManyEntries, detail));
         }
-        let entry = entry(log, line, true, None).and_then(|entry| keys.give(Some(number), entry));
+        let entry = entry(log, line, true).and_then(|entry| keys.give(Some(number), entry));
         // Whatever is wrong with a line is wrong with the body: 400, also for a line that is too long.
         entries.push(entry.map_err(|problem| problem.with_status(StatusCode::BAD_REQUEST).at_line(number))?);
     }
@@ -226,7 +226,7 @@ fn ndjson_entries(log: &Log, body: &[u8], keys: &Keys) -> Result<Vec<NewEntry>, 
 }
 
 /// An entry of these bytes, if the log takes it.
-fn entry(log: &Log, data: &[u8], json: bool, idempotency_key: Option<String>) -> Result<NewEntry, Problem> {
+fn entry(log: &Log, data: &[u8], json: bool) -> Result<NewEntry, Problem> {
     if data.is_empty() {
         return Err(Problem::new(Code::EntrySize, "an entry has 1 to 65535 bytes, and this one has none"));
     }
@@ -238,7 +238,7 @@ fn entry(log: &Log, data: &[u8], json: bool, idempotency_key: Option<String>) ->
         Events::Any if json => validate_json(data)?,
         Events::Any => {}
     }
-    Ok(NewEntry { log: log.id, data: data.to_vec(), idempotency_key })
+    Ok(NewEntry { log: log.id, data: data.to_vec(), idempotency_key: None })
 }
 
 impl Keys {

@@ -3,8 +3,6 @@
 //! A block's first posting is its key. Those after it follow packed: the time since the posting before, then the step of
 //! the index, both as LEB128, the step with its sign in the lowest bit.
 
-use std::collections::BTreeSet;
-
 /// The most postings of a block: some 700 bytes, so that a page of hits is one row and an update rewrites little.
 pub const BLOCK_POSTINGS: usize = 128;
 
@@ -99,9 +97,10 @@ impl Block {
     /// # Errors
     /// [`BadBlock`].
     pub fn extended(&self, more: &[Place], is_last: bool) -> Result<Vec<Self>, BadBlock> {
-        let mut places: BTreeSet<Place> = self.unpack()?.into_iter().collect();
+        let mut places = self.unpack()?;
         places.extend(more);
-        let places: Vec<Place> = places.into_iter().collect();
+        places.sort_unstable();
+        places.dedup();
         Ok(divided(&places, is_last))
     }
 }
@@ -145,6 +144,8 @@ fn take_number(bytes: &mut &[u8]) -> Result<u64, BadBlock> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use proptest::prelude::*;
 
     use super::*;

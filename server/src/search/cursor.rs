@@ -4,6 +4,7 @@
 //! search are of one search. Its checksum, over the log and the filter too, is against mistakes: there is nothing to be
 //! gained by forging one.
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::block::Place;
@@ -13,10 +14,10 @@ use crate::store::search::Direction;
 /// The bytes of a cursor: direction, moment, place, count, checksum.
 const LENGTH: usize = 1 + 8 + 8 + 8 + 5 + 8;
 
-/// How many hits there are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How many events a search finds, counted by its first page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Count {
-    /// So many were counted.
+    /// So many were counted, at most 1000.
     pub value: u32,
     /// There are, or may be, more.
     pub capped: bool,

@@ -14,14 +14,14 @@ use super::fields::Fields;
 use super::filter::{Condition, Filter};
 use super::lists::Lists;
 use super::term::Term;
-use crate::store::search::{Direction, SearchStore, Seek};
+use crate::store::search::{Direction, EVENTS_AT_ONCE, SearchStore, Seek};
 use crate::store::{LogId, Store, StoreError};
 
 /// The most terms that one beginning may stand for.
 pub const MAX_EXPANSION: u32 = 256;
 
 /// The postings that are looked at together: at first, at most, and at most where their entries are read as well.
-const LOOK_AT: (usize, usize, usize) = (128, 2048, 256);
+const LOOK_AT: (usize, usize, usize) = (128, 2048, EVENTS_AT_ONCE);
 
 /// After so many postings a page is given as it is, and says where to go on. An entry that is read counts as many.
 const MOST_LOOKED_AT: usize = 20_000;
@@ -31,9 +31,6 @@ const READING: usize = 16;
 
 /// After so many postings nothing more is counted: of a single term, and of several, which take more work.
 const MOST_COUNTED: (usize, usize) = (2_000, 1_000);
-
-/// The entries that are read at once to be checked.
-const CHECK_AT_ONCE: usize = 250;
 
 /// Why nothing is found.
 #[derive(Debug, thiserror::Error)]
@@ -142,12 +139,11 @@ impl Search<'_> {
             walk.exhausted = true;
             return Ok(walk);
         };
-        let (must_have, unsure): (Vec<_>, Vec<_>) =
-            others.iter().partition(|lists| lists.single_term().is_some());
-        let must_have: Vec<&Term> = must_have.into_iter().filter_map(Lists::single_term).collect();
+        // Of a condition with several terms it is the entry that says whether it holds.
+        let must_have: Vec<&Term> = others.iter().filter_map(Lists::single_term).collect();
         let is_simple = others.is_empty() && rarest.single_term().is_some();
         let most_counted = if is_simple { MOST_COUNTED.0 } else { MOST_COUNTED.1 };
-        let check = !unsure.is_empty() || self.filter.is_more_than_conditions();
+        let check = must_have.len() < others.len() || self.filter.is_more_than_conditions();
         let mut look_at = LOOK_AT.0;
         while walk.places.len() < needed.max(wanted) {
             let enough = walk.places.len() >= needed;
@@ -198,10 +194,8 @@ impl Search<'_> {
             (None, None) => a.at_hand().cmp(&b.at_hand()),
             (None, Some(_)) => Ordering::Less,
             (Some(_), None) => Ordering::Greater,
-            (Some(a), Some(b)) => match direction {
-                Direction::Older => a.cmp(&b),
-                Direction::Newer => b.cmp(&a),
-            },
+            // The one that reaches further comes first.
+            (Some(a), Some(b)) => direction.order(b, a),
         });
         let others = all.split_off(1.min(all.len()));
         Ok(all.pop().map(|rarest| (rarest, others)))
@@ -268,11 +262,7 @@ impl Search<'_> {
 
     /// Those of the places whose entries match.
     async fn checked(&self, places: Vec<Place>) -> Result<Vec<Place>, SearchError> {
-        let mut matching = HashSet::new();
-        for some in places.chunks(CHECK_AT_ONCE) {
-            let hits = self.hits(some).await?;
-            matching.extend(hits.iter().map(|hit| hit.index.0));
-        }
+        let matching: HashSet<u64> = self.hits(&places).await?.iter().map(|hit| hit.index.0).collect();
         Ok(places.into_iter().filter(|place| matching.contains(&place.index)).collect())
     }
 
@@ -286,8 +276,7 @@ impl Search<'_> {
         let events = self.store.search().events(self.log, &indexes).await?;
         let mut by_index = std::collections::HashMap::with_capacity(events.len());
         for event in events {
-            let fields = Fields::read(&event.data);
-            let time = fields.occurred_at.unwrap_or(event.appended_at);
+            let (fields, time) = event.read();
             if self.filter.matches(&fields, time) {
                 by_index.insert(event.index.0, Hit { index: event.index, time, fields, data: event.data });
             }

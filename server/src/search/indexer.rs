@@ -12,14 +12,10 @@ use metrics::{counter, gauge};
 use tokio_util::sync::CancellationToken;
 
 use super::block::{Block, Place, divided};
-use super::fields::Fields;
 use super::term::Term;
 use crate::progress::Progress;
-use crate::store::search::{Indexing, StoredEvent, TermBlock, Unindexed};
+use crate::store::search::{EVENTS_AT_ONCE, Indexing, StoredEvent, TermBlock, Unindexed};
 use crate::store::{LogId, Store, StoreError};
-
-/// The entries that are read at once: at most 16 MB.
-const READ_AT_ONCE: u64 = 250;
 
 /// The most logs of a step.
 const STEP_LOGS: u32 = 250;
@@ -50,6 +46,18 @@ pub enum IndexStep {
         /// Whether more are waiting.
         full: bool,
     },
+}
+
+/// Why the index is not up to date.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CatchUpError {
+    /// The database could not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The caller asked to stop.
+    #[error("indexing was ended before it was complete")]
+    Cancelled,
 }
 
 /// Adds to the index what the trees have.
@@ -97,15 +105,13 @@ impl Indexer {
         let Unindexed { log, next, .. } = log;
         let end = next.saturating_add(count);
         let mut postings = Postings::new();
-        let mut from = next;
-        while from < end {
-            let to = end.min(from.saturating_add(READ_AT_ONCE));
-            let indexes: Vec<u64> = (from..to).collect();
+        let mut rest = next..end;
+        while !rest.is_empty() {
+            let indexes: Vec<u64> = rest.by_ref().take(EVENTS_AT_ONCE).collect();
             let events = self.store.search().events(log, &indexes).await?;
             postings = tokio::task::spawn_blocking(move || with_terms_of(&events, postings))
                 .await
                 .map_err(|error| StoreError::Unavailable(sqlx::Error::Io(std::io::Error::other(error))))?;
-            from = to;
         }
         let Changes { new, changed } = merged(indexing, log, postings).await?;
         indexing.write(log, &new, &changed, end).await
@@ -159,42 +165,32 @@ impl Indexer {
         Ok(if matches!(step, IndexStep::Indexed { full: true, .. }) { took } else { INTERVAL })
     }
 
-    /// Brings the index to the size that the trees have now, of one log or of all.
+    /// Brings the index of a log to the size that its tree has now.
     ///
     /// # Errors
-    /// [`StoreError`], also when it was stopped through `progress`.
-    pub async fn catch_up(&self, log: Option<LogId>, progress: &Progress) -> Result<(), StoreError> {
-        let mut goals = Vec::new();
-        for (known, _) in self.store.logs().await? {
-            let wanted = log.is_none_or(|log| log == known.id);
-            if let Some(tree) = self.store.tree(known.id).await?.filter(|_| wanted) {
-                goals.push((known.id, tree.edge.size()));
-            }
-        }
-        let to_do = self.behind(&goals).await?;
-        progress.expect(to_do);
-        let mut rest = to_do;
+    /// [`CatchUpError`].
+    pub async fn catch_up(&self, log: LogId, progress: &Progress) -> Result<(), CatchUpError> {
+        let goal = self.store.tree(log).await?.map_or(TreeSize(0), |tree| tree.edge.size());
+        let mut rest = self.behind(log, goal).await?;
+        progress.expect(rest);
         while rest > 0 {
             if progress.stop.is_cancelled() {
-                return Err(StoreError::Unavailable(sqlx::Error::Io(std::io::ErrorKind::Interrupted.into())));
+                return Err(CatchUpError::Cancelled);
             }
             if self.step().await? == IndexStep::Standby {
                 tokio::time::sleep(INTERVAL / 10).await;
             }
-            let now = self.behind(&goals).await?;
+            let now = self.behind(log, goal).await?;
             progress.add(rest.saturating_sub(now));
             rest = now;
         }
         Ok(())
     }
 
-    async fn behind(&self, goals: &[(LogId, TreeSize)]) -> Result<u64, StoreError> {
-        let mut behind = 0_u64;
-        for (log, goal) in goals {
-            let indexed = self.store.search().indexed_size(*log).await?;
-            behind = behind.saturating_add(goal.0.saturating_sub(indexed.0));
-        }
-        Ok(behind)
+    /// The entries below `goal` that the index does not have.
+    async fn behind(&self, log: LogId, goal: TreeSize) -> Result<u64, StoreError> {
+        let indexed = self.store.search().indexed_size(log).await?;
+        Ok(goal.0.saturating_sub(indexed.0))
     }
 
     /// Forgets the index of a log: the next steps make it again. Searches find less until then.
@@ -218,8 +214,8 @@ type Postings = HashMap<Term, Vec<Place>>;
 /// The postings, and those of these events.
 fn with_terms_of(events: &[StoredEvent], mut postings: Postings) -> Postings {
     for event in events {
-        let fields = Fields::read(&event.data);
-        let place = Place { time: fields.occurred_at.unwrap_or(event.appended_at), index: event.index.0 };
+        let (fields, time) = event.read();
+        let place = Place { time, index: event.index.0 };
         for term in fields.terms() {
             postings.entry(term).or_default().push(place);
         }
@@ -249,19 +245,16 @@ async fn merged(indexing: &mut dyn Indexing, log: LogId, postings: Postings) -> 
     for (_, places) in &mut postings {
         places.sort_unstable();
     }
-    let old = old_blocks(indexing, log, &postings).await?;
+    let mut old = old_blocks(indexing, log, &postings).await?;
     let mut changes = Changes::default();
     for (term, places) in postings {
-        match old.get(&term) {
-            None => changes.new.extend(divided(&places, true).into_iter().map(|block| (term.clone(), block))),
-            Some(old) => changes.add(&term, &places, old)?,
-        }
+        changes.add(&term, &places, old.remove(&term).unwrap_or_default())?;
     }
     Ok(changes)
 }
 
 impl Changes {
-    fn add(&mut self, term: &Term, places: &[Place], old: &Old) -> Result<(), StoreError> {
+    fn add(&mut self, term: &Term, places: &[Place], mut old: Old) -> Result<(), StoreError> {
         let mut before: Vec<Place> = Vec::new();
         let mut by_block: BTreeMap<Place, Vec<Place>> = BTreeMap::new();
         for place in places {
@@ -272,7 +265,7 @@ impl Changes {
         }
         self.new.extend(divided(&before, true).into_iter().map(|block| (term.clone(), block)));
         for (first, more) in by_block {
-            let block = Block { first, rest: old.blocks.get(&first).cloned().unwrap_or_default() };
+            let block = Block { first, rest: old.blocks.remove(&first).unwrap_or_default() };
             let extended = block.extended(&more, old.last == Some(first));
             for block in extended.map_err(|error| StoreError::Damaged(error.to_string()))? {
                 let to = if block.first == first { &mut self.changed } else { &mut self.new };

@@ -46,19 +46,11 @@ impl Lists {
         }
     }
 
-    /// Whether `a` comes before `b` in the direction.
-    fn comes_before(&self, a: Place, b: Place) -> bool {
-        match self.direction {
-            Direction::Older => a > b,
-            Direction::Newer => a < b,
-        }
-    }
-
     /// How far the postings that are at hand reach; `None`: to the end. The condition that reaches furthest is the
     /// rarest one here.
     pub(super) fn reach(&self) -> Option<Place> {
         let open = self.lists.iter().filter(|list| !list.exhausted).map(|list| list.from);
-        open.reduce(|nearest, next| if self.comes_before(next, nearest) { next } else { nearest })
+        open.min_by(|a, b| self.direction.order(*a, *b))
     }
 
     /// The number of postings at hand.
@@ -104,11 +96,7 @@ impl Lists {
                 continue;
             }
             let heads = self.lists.iter().filter_map(|list| list.ahead.front().copied());
-            let Some(next) =
-                heads.reduce(|first, other| if self.comes_before(other, first) { other } else { first })
-            else {
-                break;
-            };
+            let Some(next) = heads.min_by(|a, b| self.direction.order(*a, *b)) else { break };
             for list in &mut self.lists {
                 if list.ahead.front() == Some(&next) {
                     list.ahead.pop_front();
@@ -140,9 +128,6 @@ impl List {
             }
         }
         // Past the end nothing counts, however many blocks there are.
-        self.exhausted |= match direction {
-            Direction::Older => self.from <= end,
-            Direction::Newer => self.from >= end,
-        };
+        self.exhausted |= direction.order(self.from, end).is_ge();
     }
 }

@@ -2,7 +2,8 @@
 
 use attestlog_core::{TreeSize, base64};
 use jiff::Timestamp;
-use serde::Serialize;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::block::Place;
@@ -23,6 +24,9 @@ pub const MAX_COUNT: u32 = 1000;
 
 /// An event that is nested deeper is given as its bytes, so that the answer around it can be read by any parser.
 const MAX_DEPTH: usize = 100;
+
+/// All but what RFC 3986 §2.3 calls unreserved.
+pub(crate) const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// What a page is asked for.
 #[derive(Clone, Debug, Default)]
@@ -60,7 +64,7 @@ impl From<StoreError> for PageError {
 }
 
 /// Some of the events that were searched for, the newest first.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Answer {
     /// The events; there may be fewer than asked for, even none, and a next page.
     pub events: Vec<FoundEvent>,
@@ -69,24 +73,15 @@ pub struct Answer {
     /// Where newer ones are; null if there are none that this search has found already.
     pub previous: Option<String>,
     /// How many there are.
-    pub count: CountAnswer,
+    pub count: Count,
     /// The entries below this index can be found; the index is a moment behind the log.
     pub indexed_size: u64,
     /// The size of the published tree.
     pub tree_size: u64,
 }
 
-/// How many events a search finds, counted by its first page.
-#[derive(Clone, Copy, Debug, Serialize, utoipa::ToSchema)]
-pub struct CountAnswer {
-    /// So many were counted, at most 1000.
-    pub value: u32,
-    /// There are, or may be, more.
-    pub capped: bool,
-}
-
 /// An event that was found.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct FoundEvent {
     /// Its index.
     pub index: u64,
@@ -95,7 +90,7 @@ pub struct FoundEvent {
     /// Whose word the time is.
     pub time_from: TimeFrom,
     /// The exact text of the entry, if it is JSON.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<serde_json::Value>)]
     pub event: Option<Box<RawValue>>,
     /// The exact bytes in base64, if they are not JSON, or nested too deeply to be shown within this answer.
@@ -108,7 +103,7 @@ pub struct FoundEvent {
 }
 
 /// Where the time of an event comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TimeFrom {
     /// The event says so.
@@ -125,23 +120,16 @@ impl PageQuery {
         let mut parameters = self.filter.parameters();
         parameters.extend(limit.as_deref().map(|limit| ("limit", limit)));
         parameters.extend(self.cursor.as_deref().map(|cursor| ("cursor", cursor)));
-        let text: Vec<String> =
-            parameters.iter().map(|(name, value)| format!("{name}={}", percent_encode(value))).collect();
+        let text: Vec<String> = parameters
+            .iter()
+            .map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, RESERVED)))
+            .collect();
         format!("/logs/{log}/events?{}", text.join("&"))
     }
 
     fn at(&self, cursor: String) -> Self {
         Self { cursor: Some(cursor), ..self.clone() }
     }
-}
-
-/// Percent-encodes all but what RFC 3986 §2.3 calls unreserved.
-fn percent_encode(text: &str) -> String {
-    let encoded = text.bytes().map(|byte| match byte {
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
-        other => format!("%{other:02X}"),
-    });
-    encoded.collect()
 }
 
 /// Searches a log whose published tree has `size` entries.
@@ -189,11 +177,16 @@ pub async fn page(
     Ok(Answer {
         next: to(Direction::Older, older),
         previous: to(Direction::Newer, newer),
-        count: CountAnswer { value: count.value, capped: count.capped },
+        count,
         indexed_size,
         tree_size: size.0,
         events: found.hits.into_iter().map(|hit| found_event(&log.name, hit)).collect(),
     })
+}
+
+/// An event that is given, `null` too: JSON's null is an entry like another.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Deserialize::deserialize(deserializer).map(Some)
 }
 
 fn found_event(log: &str, hit: Hit) -> FoundEvent {

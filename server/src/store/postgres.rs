@@ -13,7 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use attestlog_core::{LeafIndex, RightEdge, TileId, TreeSize};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{Connection, FromRow};
+use sqlx::{Connection, FromRow, Postgres, Transaction};
 
 use super::{
     Appended, Backlog, Batch, EntrySink, Events, Log, LogId, MAX_READ_BYTES, NewEntry, NewLog, SearchStore,
@@ -459,6 +459,22 @@ fn stored_checkpoint((size, note): (i64, Vec<u8>)) -> Result<StoredCheckpoint, S
 async fn within<T>(work: impl Future<Output = Result<T, sqlx::Error>> + Send) -> Result<T, StoreError> {
     let answer = tokio::time::timeout(STATEMENT_TIMEOUT, work).await;
     answer.unwrap_or_else(|_| Err(timed_out())).map_err(classify)
+}
+
+/// Begins a transaction whose first statement, `take_lock`, says whether it got its lock; `None` if it did not.
+async fn begin_locked(
+    pool: &PgPool,
+    take_lock: &'static str,
+) -> Result<Option<Transaction<'static, Postgres>>, StoreError> {
+    within(async {
+        let mut transaction = pool.begin_with("begin isolation level read committed read write").await?;
+        if sqlx::query_scalar(take_lock).fetch_one(&mut *transaction).await? {
+            return Ok(Some(transaction));
+        }
+        transaction.rollback().await?;
+        Ok(None)
+    })
+    .await
 }
 
 fn timed_out() -> sqlx::Error {

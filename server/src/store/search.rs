@@ -2,11 +2,16 @@
 //!
 //! The index is derived from `processed_log`. Only the indexer writes it, in transactions under a lock of their own.
 
+use std::cmp::Ordering;
+
 use async_trait::async_trait;
 use attestlog_core::{LeafIndex, TreeSize};
 
 use super::{LogId, StoreError};
-use crate::search::{Block, Place, Term};
+use crate::search::{Block, Fields, Place, Term};
+
+/// The entries that are read at once: at most 16 MB.
+pub const EVENTS_AT_ONCE: usize = 250;
 
 /// An entry, and when it was appended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +22,17 @@ pub struct StoredEvent {
     pub appended_at: i64,
     /// Its bytes.
     pub data: Vec<u8>,
+}
+
+impl StoredEvent {
+    /// What is searched of it, and the time that it is found and ordered by, in microseconds since 1970: what it says,
+    /// or else when it was appended.
+    #[must_use]
+    pub fn read(&self) -> (Fields, i64) {
+        let fields = Fields::read(&self.data);
+        let time = fields.occurred_at.unwrap_or(self.appended_at);
+        (fields, time)
+    }
 }
 
 /// A term, and from where on its postings are sought.
@@ -35,6 +51,17 @@ pub enum Direction {
     Older,
     /// From old to new.
     Newer,
+}
+
+impl Direction {
+    /// The order of places in this direction: what comes first is less.
+    #[must_use]
+    pub fn order(self, a: Place, b: Place) -> Ordering {
+        match self {
+            Self::Older => b.cmp(&a),
+            Self::Newer => a.cmp(&b),
+        }
+    }
 }
 
 /// How far the index of all logs is behind their trees.
@@ -63,7 +90,8 @@ pub type TermBlock = (Term, Block);
 /// The search index of a database.
 #[async_trait]
 pub trait SearchStore: Send + Sync {
-    /// The entries of a log with these indexes, in the order of the indexes; those that are missing are left out.
+    /// The entries of a log with these indexes, in the order of the indexes; those that are missing are left out. Ask
+    /// for at most [`EVENTS_AT_ONCE`].
     async fn events(&self, log: LogId, indexes: &[u64]) -> Result<Vec<StoredEvent>, StoreError>;
 
     /// The size of the part of a log that the index has.

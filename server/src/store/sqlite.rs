@@ -15,7 +15,7 @@ use attestlog_core::{LeafIndex, TileId, TreeSize};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection, SqlitePool};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::Instant;
 
 use super::{
@@ -23,7 +23,7 @@ use super::{
     StoredCheckpoint, Ticket, TicketState, Tree,
 };
 use batch::SqliteBatch;
-use connection::{column, failed, is_busy};
+use connection::{WriteTransaction, column, failed, is_busy};
 
 mod append;
 mod batch;
@@ -109,6 +109,22 @@ impl SqliteStore {
             batch: Arc::default(),
             indexing: Arc::default(),
         })
+    }
+
+    /// Begins a transaction that writes, alone of its kind in this process; `None` while another is open, here or in
+    /// another process.
+    async fn begin_alone(
+        &self,
+        kind: &Arc<Mutex<()>>,
+    ) -> Result<Option<(WriteTransaction, OwnedMutexGuard<()>)>, StoreError> {
+        let Ok(only) = Arc::clone(kind).try_lock_owned() else {
+            return Ok(None);
+        };
+        match connection::begin(&self.writer, BATCH_PATIENCE).await {
+            Ok(transaction) => Ok(Some((transaction, only))),
+            Err(error) if is_busy(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     async fn migrate_once(&self) -> Result<(), StoreError> {
@@ -221,14 +237,8 @@ impl Store for SqliteStore {
     }
 
     async fn begin_batch(&self) -> Result<Option<Box<dyn Batch>>, StoreError> {
-        let Ok(only) = Arc::clone(&self.batch).try_lock_owned() else {
-            return Ok(None);
-        };
-        match connection::begin(&self.writer, BATCH_PATIENCE).await {
-            Ok(transaction) => Ok(Some(Box::new(SqliteBatch::new(transaction, only)))),
-            Err(error) if is_busy(&error) => Ok(None),
-            Err(error) => Err(error),
-        }
+        let begun = self.begin_alone(&self.batch).await?;
+        Ok(begun.map(|(transaction, only)| Box::new(SqliteBatch::new(transaction, only)) as Box<dyn Batch>))
     }
 
     async fn tickets(&self, tickets: &[Ticket]) -> Result<HashMap<Ticket, TicketState>, StoreError> {

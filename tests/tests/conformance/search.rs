@@ -334,7 +334,7 @@ pub(super) async fn an_index_that_was_made_again_finds_the_same(database: &dyn D
     assert!(everything(&*store, &log).await.is_empty());
     assert_eq!(everything(&*store, &other).await.len(), 10);
     let progress = Progress::default();
-    indexer.catch_up(Some(log.id), &progress).await.unwrap();
+    indexer.catch_up(log.id, &progress).await.unwrap();
     assert_eq!((progress.total(), progress.done()), (400, 400));
     for (filter, before) in filters.iter().zip(before) {
         assert_eq!(find(&*store, &log, filter, Direction::Older, 50).await, before, "{filter:?}");
@@ -350,7 +350,7 @@ pub(super) async fn many_indexers_at_once_make_one_index(database: &dyn Database
     let mut indexers = tokio::task::JoinSet::new();
     for number in 0..4 {
         let indexer = Indexer::new(Arc::clone(&stores[number % 2]));
-        indexers.spawn(async move { indexer.catch_up(None, &Progress::default()).await });
+        indexers.spawn(async move { indexer.catch_up(log.id, &Progress::default()).await });
     }
     while let Some(done) = indexers.join_next().await {
         done.unwrap().unwrap();
@@ -423,6 +423,14 @@ pub(super) async fn unusual_entries_are_indexed_and_found(database: &dyn Databas
             .collect(),
         "ﬁ İstanbul ǅ findme".as_bytes().to_vec(),
         b"12345678901234567890".to_vec(),
+        br#"{"actor":{"type":"user","id":"mallory","name":"\ud800"},"outcome":"denied","metadata":1e999}"#
+            .to_vec(),
+        format!(
+            r#"{{"metadata":{}{},"actor":{{"type":"user","id":"mallory"}},"outcome":"denied"}}"#,
+            "[".repeat(20_000),
+            "]".repeat(20_000)
+        )
+        .into_bytes(),
     ];
     let count = entries.len() as u64;
     add(&*store, &log, entries).await;
@@ -436,6 +444,9 @@ pub(super) async fn unusual_entries_are_indexed_and_found(database: &dyn Databas
     assert_eq!(find(&*store, &log, &actor("nul\0inside"), Direction::Older, 9).await, [3]);
     let target = FilterText { target: Some("t:200".into()), ..FilterText::default() };
     assert_eq!(find(&*store, &log, &target, Direction::Older, 9).await, [6]);
+    // One odd value hides no other.
+    let hiding = FilterText { outcome: Some("denied".into()), ..actor("user:mallory") };
+    assert_eq!(find(&*store, &log, &hiding, Direction::Newer, 9).await, [14, 15]);
     // Longer than a filter may be, so found by its beginning: a value that the index has cut.
     let action = FilterText { action: Some(format!("{}*", &long[..1000])), ..FilterText::default() };
     assert_eq!(find(&*store, &log, &action, Direction::Older, 9).await, [5]);

@@ -204,9 +204,9 @@ async fn a_processor_runs_the_whole_server_and_cannot_touch_history() {
     assert_eq!(store.tree(LogId(99)).await.unwrap(), None);
 
     let indexer = Indexer::new(Arc::new(store.clone()));
-    indexer.catch_up(None, &Progress::default()).await.unwrap();
+    indexer.catch_up(log.id, &Progress::default()).await.unwrap();
     indexer.forget(log.id).await.unwrap();
-    indexer.catch_up(None, &Progress::default()).await.unwrap();
+    indexer.catch_up(log.id, &Progress::default()).await.unwrap();
     assert_eq!(store.search().indexed_size(log.id).await.unwrap().0, 301);
     let reader = User::member_of("attestlog_reader", &url).await;
     let reading = PostgresStore::connect(&reader.url, 2).unwrap();

@@ -5,7 +5,7 @@ use attestlog_core::{Hash, LeafIndex};
 use sqlx::postgres::PgPool;
 use sqlx::{Postgres, Transaction};
 
-use super::{TreeRow, to_i32, to_i64, to_u64, within};
+use super::{TreeRow, begin_locked, to_i32, to_i64, to_u64, within};
 use crate::store::{Batch, LogId, ProcessedEntry, StoreError, Tree, TreeChange};
 
 /// Takes the lock, and has the database give it up soon if this server vanishes in the middle of the batch: after ten
@@ -30,15 +30,7 @@ pub(super) struct PostgresBatch {
 impl PostgresBatch {
     /// Begins one; `None` while another server is in one.
     pub(super) async fn begin(pool: &PgPool) -> Result<Option<Self>, StoreError> {
-        within(async {
-            let mut transaction = pool.begin_with("begin isolation level read committed read write").await?;
-            if sqlx::query_scalar(BEGIN).fetch_one(&mut *transaction).await? {
-                return Ok(Some(Self { transaction }));
-            }
-            transaction.rollback().await?;
-            Ok(None)
-        })
-        .await
+        Ok(begin_locked(pool, BEGIN).await?.map(|transaction| Self { transaction }))
     }
 
     /// Replaces the edges of the trees, on the condition that all of them still have the size that was read.

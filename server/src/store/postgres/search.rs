@@ -2,10 +2,9 @@
 
 use async_trait::async_trait;
 use attestlog_core::{LeafIndex, TreeSize};
-use sqlx::postgres::PgPool;
 use sqlx::{Postgres, Transaction};
 
-use super::{PostgresStore, to_i32, to_i64, to_u64, within};
+use super::{PostgresStore, begin_locked, to_i32, to_i64, to_u64, within};
 use crate::search::{Block, Place, Term};
 use crate::store::search::{
     Direction, Indexing, SearchLag, SearchStore, Seek, StoredEvent, TermBlock, Unindexed,
@@ -114,10 +113,7 @@ impl SearchStore for PostgresStore {
             }
         }
         for blocks in &mut found {
-            match direction {
-                Direction::Older => blocks.sort_unstable_by_key(|block| std::cmp::Reverse(block.first)),
-                Direction::Newer => blocks.sort_unstable_by_key(|block| block.first),
-            }
+            blocks.sort_unstable_by(|a, b| direction.order(a.first, b.first));
         }
         Ok(found)
     }
@@ -147,28 +143,14 @@ impl SearchStore for PostgresStore {
     }
 
     async fn begin_indexing(&self) -> Result<Option<Box<dyn Indexing>>, StoreError> {
-        let indexing = PostgresIndexing::begin(&self.pool).await?;
-        Ok(indexing.map(|indexing| Box::new(indexing) as Box<dyn Indexing>))
+        let begun = begin_locked(&self.pool, BEGIN).await?;
+        Ok(begun.map(|transaction| Box::new(PostgresIndexing { transaction }) as Box<dyn Indexing>))
     }
 }
 
 /// A transaction that holds the index's lock.
 struct PostgresIndexing {
     transaction: Transaction<'static, Postgres>,
-}
-
-impl PostgresIndexing {
-    async fn begin(pool: &PgPool) -> Result<Option<Self>, StoreError> {
-        within(async {
-            let mut transaction = pool.begin_with("begin isolation level read committed read write").await?;
-            if sqlx::query_scalar(BEGIN).fetch_one(&mut *transaction).await? {
-                return Ok(Some(Self { transaction }));
-            }
-            transaction.rollback().await?;
-            Ok(None)
-        })
-        .await
-    }
 }
 
 #[async_trait]

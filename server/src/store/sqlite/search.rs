@@ -5,11 +5,9 @@ use attestlog_core::{LeafIndex, TreeSize};
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use tokio::sync::OwnedMutexGuard;
 
-use super::connection::{
-    self, WriteTransaction, column, failed, is_busy, number, portions, stored, with_rows,
-};
+use super::SqliteStore;
+use super::connection::{WriteTransaction, column, failed, number, portions, stored, with_rows};
 use super::read::json;
-use super::{BATCH_PATIENCE, SqliteStore};
 use crate::search::{Block, Place, Term};
 use crate::store::search::{
     Direction, Indexing, SearchLag, SearchStore, Seek, StoredEvent, TermBlock, Unindexed,
@@ -72,16 +70,9 @@ impl SearchStore for SqliteStore {
 
     async fn blocks_at(&self, log: LogId, term: &Term, places: &[Place]) -> Result<Vec<Block>, StoreError> {
         let mut connection = self.readers.acquire().await.map_err(failed)?;
-        let mut blocks: Vec<Block> = Vec::new();
-        for place in places {
-            // Places come in order, and neighbours are often in one block.
-            if let Some(block) = block_at(&mut connection, log, term, *place).await?
-                && blocks.last().is_none_or(|last| last.first != block.first)
-            {
-                blocks.push(block);
-            }
-        }
-        Ok(blocks)
+        let places: Vec<(&Term, Place)> = places.iter().map(|place| (term, *place)).collect();
+        let blocks = blocks_at(&mut connection, log, &places).await?;
+        Ok(blocks.into_iter().map(|(_, block)| block).collect())
     }
 
     async fn terms(&self, log: LogId, low: &Term, high: &Term, most: u32) -> Result<Vec<Term>, StoreError> {
@@ -105,14 +96,9 @@ impl SearchStore for SqliteStore {
     }
 
     async fn begin_indexing(&self) -> Result<Option<Box<dyn Indexing>>, StoreError> {
-        let Ok(only) = std::sync::Arc::clone(&self.indexing).try_lock_owned() else {
-            return Ok(None);
-        };
-        match connection::begin(&self.writer, BATCH_PATIENCE).await {
-            Ok(transaction) => Ok(Some(Box::new(SqliteIndexing { transaction, _only: only }))),
-            Err(error) if is_busy(&error) => Ok(None),
-            Err(error) => Err(error),
-        }
+        let begun = self.begin_alone(&self.indexing).await?;
+        let indexing = |(transaction, only)| Box::new(SqliteIndexing { transaction, _only: only });
+        Ok(begun.map(|begun| indexing(begun) as Box<dyn Indexing>))
     }
 }
 
@@ -143,16 +129,7 @@ impl Indexing for SqliteIndexing {
         log: LogId,
         places: &[(&Term, Place)],
     ) -> Result<Vec<TermBlock>, StoreError> {
-        let connection = self.transaction.connection()?;
-        let mut blocks: Vec<TermBlock> = Vec::new();
-        for (term, place) in places {
-            if let Some(block) = block_at(connection, log, term, *place).await?
-                && blocks.last().is_none_or(|(last, of)| last != *term || of.first != block.first)
-            {
-                blocks.push(((*term).clone(), block));
-            }
-        }
-        Ok(blocks)
+        blocks_at(self.transaction.connection()?, log, places).await
     }
 
     async fn write(
@@ -199,6 +176,23 @@ impl Indexing for SqliteIndexing {
     async fn commit(self: Box<Self>) -> Result<(), StoreError> {
         self.transaction.commit().await
     }
+}
+
+/// The blocks that have these places, which come in order: neighbours are often in one block.
+async fn blocks_at(
+    connection: &mut SqliteConnection,
+    log: LogId,
+    places: &[(&Term, Place)],
+) -> Result<Vec<TermBlock>, StoreError> {
+    let mut blocks: Vec<TermBlock> = Vec::new();
+    for (term, place) in places {
+        if let Some(block) = block_at(connection, log, term, *place).await?
+            && blocks.last().is_none_or(|(last, of)| last != *term || of.first != block.first)
+        {
+            blocks.push(((*term).clone(), block));
+        }
+    }
+    Ok(blocks)
 }
 
 /// The last block of the term that begins at this place or before it.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use attestlog_core::{Checkpoint, Error, LogRead, TreeHead, VerifyError};
+use attestlog_core::{Checkpoint, LogRead, TreeHead};
 
 use super::Evidence;
 use super::answers::Answers;
@@ -83,7 +83,7 @@ impl KeptHead {
         let (old, new) = (tree_of(old), tree_of(new));
         let compared = answers.proven(&read, Some(shown), |parts| read.verify_consistency(parts, &old, &new));
         match compared.await {
-            Err(error) if error.code() == Error::from(VerifyError::HistoryRewritten).code() => {
+            Err(error) if error.is_rewritten() => {
                 let evidence = Evidence { kept: kept.format(), shown: shown.format() };
                 let added = evidence.clone();
                 let _ = self.ask(move |heads| heads.add_evidence(added)).await;

@@ -12,6 +12,8 @@ use crate::event::EventError;
 mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(feature = "sqlite")]
+mod strict;
 
 /// The most bytes of an idempotency key.
 const MAX_KEY_SIZE: usize = 255;

@@ -3,8 +3,12 @@
 //! Only a log made with `--events strict` asks for the fields: `action`, `occurred_at` (RFC 3339 §5.6), `actor.type`
 //! and `actor.id`. Other fields are kept as they are and not looked at.
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{IgnoredAny, IntoDeserializer, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 /// The longest `id` that can be a key, in bytes.
 const MAX_ID: usize = 255;
@@ -29,12 +33,12 @@ pub enum EventError {
 struct Event {
     action: String,
     occurred_at: String,
-    actor: Actor,
+    actor: Object<Actor>,
 }
 
 #[derive(Deserialize)]
 struct Actor {
-    #[serde(rename = "type")]
+    #[serde(rename = "type", deserialize_with = "actor_type")]
     _type: ActorType,
     id: String,
 }
@@ -47,6 +51,34 @@ enum ActorType {
     ApiKey,
     System,
     Anonymous,
+}
+
+/// The type as a string: as an enum alone, `{"user":null}` would be taken, too.
+fn actor_type<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ActorType, D::Error> {
+    ActorType::deserialize(String::deserialize(deserializer)?.into_deserializer())
+}
+
+/// A JSON object: as a struct alone, an array of the fields' values would be taken, too.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Object<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(members)).map(Object)
+            }
+        }
+
+        deserializer.deserialize_map(Members(PhantomData))
+    }
 }
 
 /// Accepts one JSON text (RFC 8259), in UTF-8.
@@ -66,13 +98,13 @@ pub fn validate_json(data: &[u8]) -> Result<(), EventError> {
 /// [`EventError`].
 pub fn validate_event(data: &[u8]) -> Result<(), EventError> {
     validate_json(data)?;
-    let event: Event =
+    let Object(event): Object<Event> =
         serde_json::from_slice(data).map_err(|error| EventError::Invalid(error.to_string()))?;
     let empty = |field: &str| Err(EventError::Invalid(format!("`{field}` is empty")));
     if event.action.is_empty() {
         return empty("action");
     }
-    if event.actor.id.is_empty() {
+    if event.actor.0.id.is_empty() {
         return empty("actor.id");
     }
     if !is_rfc3339(&event.occurred_at) {
@@ -93,11 +125,7 @@ pub fn event_id(data: &[u8]) -> Result<String, EventError> {
         id: String,
     }
     validate_json(data)?;
-    // An array could be read as a struct, too.
-    if !data.trim_ascii_start().starts_with(b"{") {
-        return Err(EventError::NoId("it is no object".to_owned()));
-    }
-    let event: Identified =
+    let Object(event): Object<Identified> =
         serde_json::from_slice(data).map_err(|error| EventError::NoId(error.to_string()))?;
     match event.id.len() {
         0 => Err(EventError::NoId("it is empty".to_owned())),
@@ -178,6 +206,8 @@ mod tests {
             ("2026-11-22T", "2026-11-31T", "`occurred_at`"),
             (r#""type":"user","#, "", "`type`"),
             (r#""type":"user""#, r#""type":"root""#, "`root`"),
+            (r#""type":"user""#, r#""type":{"user":null}"#, "expected a string"),
+            (r#"{"type":"user","id":"usr_7","name":"Ada"}"#, r#"["user","usr_7"]"#, "expected an object"),
             (r#""id":"usr_7","#, "", "`id`"),
             ("usr_7", "", "`actor.id`"),
         ] {
@@ -185,6 +215,21 @@ mod tests {
             assert_ne!(changed, EVENT);
             let error = validate_event(changed.as_bytes()).unwrap_err();
             assert!(matches!(&error, EventError::Invalid(reason) if reason.contains(named)), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_fields_of_an_event_are_no_event_in_an_array() {
+        for array in [
+            r#"["a","2026-11-22T08:00:00Z",["user","u"]]"#,
+            r#"["a","2026-11-22T08:00:00Z",{"type":"user","id":"u"}]"#,
+            " [\"a\",\"2026-11-22T08:00:00Z\",[{\"user\":null},\"u\"]]",
+        ] {
+            let error = validate_event(array.as_bytes()).unwrap_err();
+            assert!(
+                matches!(&error, EventError::Invalid(reason) if reason.contains("expected an object")),
+                "{error}"
+            );
         }
     }
 

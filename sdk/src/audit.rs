@@ -154,7 +154,7 @@ impl Audit {
     /// The receipt of a ticket whose transaction has committed. Waits until a signed head covers the entry, and
     /// verifies the receipt under the policy before it is returned.
     ///
-    /// A ticket that an append of this crate returned knows its entry's hash: the receipt is for those very bytes. One
+    /// A ticket that an append of this crate, or a [`Writer`](crate::Writer), returned knows its entry's hash: the receipt is for those very bytes. One
     /// that is only a number, from SQL, gets a receipt for the entry that the server shows for it.
     ///
     /// # Errors

@@ -19,7 +19,8 @@
 //!
 //! # When an event is durable
 //! [`Writer::append`] returns `Ok` only then: **with a spool** once the event is on this machine's disk, fsynced, be the
-//! server there or not; **without one** once the server has acknowledged it. Many callers share an fsync, or a request.
+//! server there or not; **without one** once the server has acknowledged it, with the [`Ticket`](crate::Ticket) that leads to
+//! its receipt. Many callers share an fsync, or a request.
 //!
 //! # Exactly once
 //! An event's `id` is its idempotency key (`POST entries?key=id`): however often it is sent, in whatever batches, before

@@ -8,6 +8,7 @@ use super::error::Refusal;
 use super::source::Item;
 use crate::backoff;
 use crate::http::Remote;
+use crate::ticket::Ticket;
 
 /// The most bytes of an answer: the tickets of a batch.
 const MAX_ANSWER: usize = 4 << 20;
@@ -17,8 +18,8 @@ const FOR_GOOD: [&str; 5] = ["entry_size", "invalid_event", "key_reused", "malfo
 
 /// What became of the entries.
 pub(super) enum Outcome {
-    /// They are durable; their tickets, in order.
-    Acknowledged(Vec<String>),
+    /// They are durable; their tickets as the server wrote them, in order.
+    Acknowledged(Vec<Ticket>),
     /// One of them is refused for good, this one if its place is known; nothing is known of the others.
     Refused(Option<usize>, Refusal),
     /// They are too many or too long for one request.
@@ -31,7 +32,7 @@ pub(super) enum Outcome {
 
 #[derive(Deserialize)]
 struct Tickets {
-    tickets: Vec<String>,
+    tickets: Vec<Ticket>,
 }
 
 #[derive(Default, Deserialize)]

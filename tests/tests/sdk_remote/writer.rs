@@ -44,9 +44,11 @@ async fn many_callers_share_requests_and_each_gets_its_ticket() {
     assert_once(&logged(&server).await, &ids);
     for (event, appended) in events.iter().zip(appended).step_by(50) {
         let Durable::Acknowledged { ticket } = appended.unwrap() else { panic!("there is no spool") };
-        let state = server.get_json(&format!("/logs/default/tickets/{ticket}")).await;
+        let state = server.get_json(&format!("/logs/default/tickets/{}", ticket.id())).await;
         let entry = server.get(&format!("/logs/default/entries/{}", state["index"])).await;
-        assert_eq!(entry.bytes().await.unwrap(), event.to_entry().unwrap());
+        let entry = entry.bytes().await.unwrap();
+        assert_eq!(entry, event.to_entry().unwrap());
+        assert_eq!(ticket, attestlog::Ticket::for_entry(ticket.id(), &entry));
     }
     let requests = requests.load(Ordering::SeqCst);
     assert!(requests <= 10, "{requests} requests");

@@ -37,7 +37,7 @@ use futures_util::stream::{self, Stream};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, instant_after};
 use crate::log_client::{LogClient, LogEntry, Run};
 use crate::private_file;
 use crate::read_error::{ReadError, Tampering};
@@ -180,7 +180,7 @@ impl Follow {
                 }
                 Err(error) => {
                     let pause = self.backoff.pause(None);
-                    self.wake = Some(Instant::now() + pause);
+                    self.wake = Some(instant_after(pause));
                     break Ok(News::Unavailable { error, pause });
                 }
             }
@@ -215,7 +215,7 @@ impl Follow {
             self.head = Some(Arc::clone(&head));
             self.run = Some(Run { next: self.state.next, end, head, bundles: 1 });
         } else {
-            self.wake = Some(Instant::now() + self.interval);
+            self.wake = Some(instant_after(self.interval));
         }
         Ok(None)
     }

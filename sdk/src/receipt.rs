@@ -5,7 +5,7 @@ use std::time::Duration;
 use attestlog_core::{Checkpoint, Hash};
 use serde::Deserialize;
 
-use crate::backoff::instant_after;
+use crate::backoff::{Backoff, instant_after};
 use crate::event::{Event, EventError};
 use crate::log_client::{LogClient, LogEntry};
 use crate::read_error::ReadError;
@@ -84,7 +84,7 @@ pub(crate) async fn wait_for(
         )
     };
     let end = instant_after(timeout);
-    let (mut pause, mut last) = (FIRST_PAUSE, None);
+    let (mut backoff, mut last) = (Backoff::new(FIRST_PAUSE, LONGEST_PAUSE), None);
     loop {
         // What the last answer said is of more use than that the time was over while waiting for the next one.
         match tokio::time::timeout_at(end, attempt(client, ticket)).await {
@@ -97,11 +97,11 @@ pub(crate) async fn wait_for(
             }
             Err(_) => {}
         }
+        let pause = backoff.pause(None);
         if instant_after(pause) >= end {
             return Err(last.unwrap_or_else(not_yet));
         }
         tokio::time::sleep(pause).await;
-        pause = LONGEST_PAUSE.min(pause * 2);
     }
 }
 

@@ -84,7 +84,7 @@ impl Audit {
         self.append_with(transaction, event.to_entry()?, key_of(event)).await
     }
 
-    /// [Appends](Self::append) an event with another idempotency key than its `id`: 1 to 255 bytes.
+    /// [Appends](Self::append) an event with another idempotency key than its `id`: 1 to 255 bytes without U+0000.
     ///
     /// # Errors
     /// As [`append`](Self::append).

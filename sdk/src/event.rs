@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+/// The most bytes of an idempotency key.
+const MAX_KEY_SIZE: usize = 255;
+
 /// What happened: who did what to what, when, and how it ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
@@ -315,6 +318,11 @@ impl Event {
     pub fn parse(entry: &[u8]) -> Result<Self, EventError> {
         Ok(serde_json::from_slice(entry)?)
     }
+}
+
+/// Whether a text can be an idempotency key: 1 to 255 bytes without U+0000, which no database's text can hold.
+pub(crate) fn is_key(text: &str) -> bool {
+    (1..=MAX_KEY_SIZE).contains(&text.len()) && !text.contains('\0')
 }
 
 /// RFC 3339, in UTC, to the microsecond: what PostgreSQL keeps of a time.

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use attestlog_core::MAX_ENTRY_SIZE;
 
-use crate::event::EventError;
+use crate::event::{EventError, is_key};
 
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -14,9 +14,6 @@ mod postgres;
 mod sqlite;
 #[cfg(feature = "sqlite")]
 mod strict;
-
-/// The most bytes of an idempotency key.
-const MAX_KEY_SIZE: usize = 255;
 
 /// What events are appended through: sqlx's `Transaction` or a connection, of PostgreSQL or SQLite.
 ///
@@ -71,8 +68,8 @@ pub enum AppendError {
     /// The log takes audit events only, and these bytes are none.
     #[error("log \"{0}\" takes audit events only")]
     NotAnEvent(String),
-    /// An idempotency key has 1 to 255 bytes.
-    #[error("an idempotency key has 1 to 255 bytes, this one has {0}")]
+    /// An idempotency key has 1 to 255 bytes and no U+0000; this one has so many bytes.
+    #[error("an idempotency key has 1 to 255 bytes and no U+0000, unlike this one of {0} bytes")]
     KeySize(usize),
     /// The idempotency key belongs to another entry.
     #[error("idempotency key \"{0}\" was used for a different entry")]
@@ -105,7 +102,7 @@ impl<'a> NewEntry<'a> {
             return Err(AppendError::EntrySize(data.len()));
         }
         match idempotency_key {
-            Some(key) if key.is_empty() || key.len() > MAX_KEY_SIZE => Err(AppendError::KeySize(key.len())),
+            Some(key) if !is_key(key) => Err(AppendError::KeySize(key.len())),
             _ => Ok(Self { data, idempotency_key }),
         }
     }
@@ -125,5 +122,10 @@ mod tests {
         assert!(matches!(size(b"x", Some("")), Err(AppendError::KeySize(0))));
         assert!(matches!(size(b"x", Some(&long)), Err(AppendError::KeySize(256))));
         assert!(matches!(size(b"x", long.get(1..)), Ok(1)));
+        let refused = size(b"x", Some("k\0")).unwrap_err();
+        assert!(
+            matches!(refused, AppendError::KeySize(2)) && refused.to_string().contains("U+0000"),
+            "{refused}"
+        );
     }
 }

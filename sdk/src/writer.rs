@@ -61,7 +61,7 @@ use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, TryAcquireError, onesh
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::event::Event;
+use crate::event::{Event, is_key};
 use commit::Request;
 use source::Item;
 use spool::Position;
@@ -70,9 +70,6 @@ use status::Counters;
 pub use builder::WriterBuilder;
 pub use error::{AppendError, Durable, Refusal, RefusedEvent, StartError, Unsent};
 pub use status::{Status, Trouble};
-
-/// The longest id that can be an idempotency key, in bytes.
-const MAX_ID: usize = 255;
 
 /// Sends events to a log; its clones are the same writer. The last one dropped ends it at once: see
 /// [`shutdown`](Self::shutdown).
@@ -220,7 +217,7 @@ impl Inner {
 }
 
 fn to_entry(event: &Event) -> Result<Vec<u8>, AppendError> {
-    if !(1..=MAX_ID).contains(&event.id.len()) || event.id.contains('\0') {
+    if !is_key(&event.id) {
         return Err(AppendError::Id(event.id.clone()));
     }
     Ok(event.to_entry()?)

@@ -232,6 +232,11 @@ async fn each_refusal_has_its_error() {
     assert!(matches!(error, AppendError::EntrySize(0)), "{error}");
     let error = app.audit.append_bytes(session, b"x", Some("")).await.unwrap_err();
     assert!(matches!(error, AppendError::KeySize(0)), "{error}");
+    let mut tx = session.begin().await.unwrap();
+    let error = app.audit.append_bytes(&mut tx, b"x", Some("k\0")).await.unwrap_err();
+    assert!(matches!(error, AppendError::KeySize(2)), "{error}");
+    tx.execute("select 'the transaction goes on'").await.unwrap();
+    tx.rollback().await.unwrap();
     let error = app.audit.append(session, &Event::new("a")).await.unwrap_err();
     assert!(matches!(error, AppendError::Event(_)), "{error}");
 

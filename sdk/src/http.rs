@@ -13,12 +13,14 @@ use crate::read_error::ReadError;
 
 /// The most bytes of each kind of answer: what the formats allow.
 pub(crate) mod most {
+    use attestlog_core::{Hash, MAX_ENTRY_SIZE, TILE_WIDTH};
+
     pub(crate) const TICKET: usize = 4096;
     pub(crate) const NOTE: usize = 1_000_000;
-    pub(crate) const ENTRY: usize = 65_535;
+    pub(crate) const ENTRY: usize = MAX_ENTRY_SIZE;
     pub(crate) const RECEIPT: usize = 1_200_000;
-    pub(crate) const TILE: usize = 256 * 32;
-    pub(crate) const BUNDLE: usize = 256 * (2 + ENTRY);
+    pub(crate) const TILE: usize = TILE_WIDTH * Hash::LEN;
+    pub(crate) const BUNDLE: usize = TILE_WIDTH * (2 + ENTRY);
 }
 
 /// The address of a log, and how it is asked.

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use attestlog_core::MAX_ENTRY_SIZE;
+use attestlog_core::validate_entry_size;
 
 use crate::event::{EventError, is_key};
 
@@ -98,9 +98,7 @@ impl<'a> NewEntry<'a> {
         idempotency_key: Option<&'a str>,
     ) -> Result<Self, AppendError> {
         let data = data.into();
-        if data.is_empty() || data.len() > MAX_ENTRY_SIZE {
-            return Err(AppendError::EntrySize(data.len()));
-        }
+        validate_entry_size(data.len()).map_err(|_| AppendError::EntrySize(data.len()))?;
         match idempotency_key {
             Some(key) if !is_key(key) => Err(AppendError::KeySize(key.len())),
             _ => Ok(Self { data, idempotency_key }),

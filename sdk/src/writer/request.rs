@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::error::Refusal;
 use super::source::Item;
 use crate::backoff;
-use crate::http::Remote;
+use crate::http::{Problem, Remote};
 use crate::ticket::Ticket;
 
 /// The most bytes of an answer: the tickets of a batch.
@@ -35,14 +35,6 @@ struct Tickets {
     tickets: Vec<Ticket>,
 }
 
-#[derive(Default, Deserialize)]
-struct Problem {
-    code: String,
-    #[serde(default)]
-    detail: String,
-    line: Option<usize>,
-}
-
 /// Sends the entries, in their order.
 pub(super) async fn send(remote: &Remote, items: &[Item]) -> Outcome {
     let mut url = remote.url("entries");
@@ -64,8 +56,7 @@ pub(super) async fn send(remote: &Remote, items: &[Item]) -> Outcome {
             _ => Outcome::Later(None, "status 202 without the tickets".to_owned()),
         };
     }
-    let problem: Problem = serde_json::from_slice(&answer.body).unwrap_or_default();
-    refused(answer.status, problem, items.len(), backoff::retry_after(&answer.headers))
+    refused(answer.status, Problem::parse(&answer.body), items.len(), backoff::retry_after(&answer.headers))
 }
 
 fn refused(status: u16, problem: Problem, entries: usize, retry_after: Option<Duration>) -> Outcome {

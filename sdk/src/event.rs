@@ -5,7 +5,7 @@
 
 use std::time::SystemTime;
 
-use attestlog_core::MAX_ENTRY_SIZE;
+use attestlog_core::{MAX_ENTRY_SIZE, is_rfc3339};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -271,7 +271,8 @@ impl Event {
         self
     }
 
-    /// When it happened, if that is not now. Times before the year -9999 and after 9999 are their nearest.
+    /// When it happened, if that is not now. Times before the year -9999 and after 9999 are their nearest. An event from
+    /// before the year 0, for which RFC 3339 has no form, cannot be appended.
     #[must_use]
     pub fn occurred_at(mut self, time: impl Into<SystemTime>) -> Self {
         let time: SystemTime = time.into();
@@ -301,7 +302,8 @@ impl Event {
                 return Err(EventError::Missing(field));
             }
         }
-        if self.occurred_at.parse::<Timestamp>().is_err() {
+        // The first is what a log asks for; the second, that it is a time of this calendar.
+        if !is_rfc3339(&self.occurred_at) || self.occurred_at.parse::<Timestamp>().is_err() {
             return Err(EventError::Time(self.occurred_at.clone()));
         }
         let entry = serde_json::to_vec(self)?;
@@ -390,8 +392,12 @@ mod tests {
         assert!(missing(Event::new("a")).contains("actor.id"));
         assert!(missing(Event::new("").actor(user("u"))).contains("action"));
         let mut event = Event::new("a").actor(user("u"));
-        event.occurred_at = "yesterday".to_owned();
-        assert!(missing(event).contains("yesterday"));
+        for time in ["yesterday", "2026-11-22 08:00:00Z", "20261122T080000Z", "9999-12-31T23:59:59Z"] {
+            event.occurred_at = time.to_owned();
+            assert!(missing(event.clone()).contains(time));
+        }
+        let before_christ = SystemTime::UNIX_EPOCH - Duration::from_secs(1 << 36);
+        assert!(missing(event.occurred_at(before_christ)).contains("RFC 3339"));
     }
 
     #[test]

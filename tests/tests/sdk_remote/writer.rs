@@ -124,6 +124,49 @@ async fn ids_that_cannot_be_keys_and_events_that_are_none_are_refused_before_the
     assert!(matches!(writer.append(&long).await, Err(AppendError::Event(_))));
 }
 
+#[test]
+fn a_time_is_refused_before_it_is_sent_where_a_strict_log_refuses_it() {
+    let taken = |time: &str| {
+        let mut event = event(1);
+        event.occurred_at = time.to_owned();
+        let entry = serde_json::to_vec(&event).unwrap();
+        (event.to_entry().is_ok(), attestlog_server::event::validate_event(&entry).is_ok())
+    };
+    for good in [
+        "2026-11-22T08:00:00Z",
+        "2026-11-22t08:00:00.123456789z",
+        "2024-02-29T23:59:60Z",
+        "2000-02-29T00:00:00.1+05:30",
+        "1985-04-12T23:20:50.52-00:00",
+        "0000-01-01T00:00:00Z",
+    ] {
+        assert_eq!(taken(good), (true, true), "{good}");
+    }
+    for bad in [
+        "2026-11-22 08:00:00Z",
+        "2026-11-22_08:00:00Z",
+        "20261122T080000Z",
+        "2026-11-22T080000Z",
+        "2026-11-22T08:00Z",
+        "2026-11-22T08Z",
+        "2026-11-22T08:00:00",
+        "2026-11-22T08:00:00,5Z",
+        "2026-11-22T08:00:00.Z",
+        "2026-11-22T08:00:00+05",
+        "2026-11-22T08:00:00+0530",
+        "2026-11-22T08:00:00+05:30:00",
+        "2026-11-22T08:00:00+24:00",
+        "2026-11-22T08:00:00Z[UTC]",
+        "2026-11-22T08:00:00+01:00[Europe/Berlin]",
+        "2026-02-29T08:00:00Z",
+        "-000001-01-01T00:00:00Z",
+        "+002026-11-22T08:00:00Z",
+        "",
+    ] {
+        assert_eq!(taken(bad), (false, false), "{bad}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_token_is_told_to_the_callers_and_the_right_one_works() {
     let server =

@@ -18,8 +18,9 @@
 //! # }
 //! ```
 //!
-//! It ends only when the log is proven to misbehave: the last item is the [`Tampering`] with the signed notes. Whatever
-//! says nothing about the log, no network, an unreadable answer, a stale cache, is reported and tried again for ever.
+//! It ends only with evidence of tampering, on the way or by the log: the last item is the [`Tampering`], with the signed
+//! notes that there are. Whatever says nothing about the log, no network, an unreadable answer, a stale cache, is
+//! reported and tried again for ever.
 //!
 //! # Restarts
 //! [`Follow::state`] is what goes on where this one is. Saved after an entry was dealt with, it makes the next run begin
@@ -157,7 +158,7 @@ impl Follow {
     /// after an error.
     ///
     /// # Errors
-    /// [`Tampering`], once: the log is proven to misbehave.
+    /// [`Tampering`], once: what was served is proven false, on the way or by the log.
     pub async fn next(&mut self) -> Option<Result<News, Box<Tampering>>> {
         if self.ended {
             return None;

@@ -358,6 +358,7 @@ async fn settings_that_cannot_work_are_refused() {
         (Writer::builder("http://example.com/logs/a").batch_entries(0), "20000"),
         (Writer::builder("http://example.com/logs/a").batch_entries(20_001), "20000"),
         (Writer::builder("http://example.com/logs/a").queue_bytes(0), "queue"),
+        (Writer::builder("http://example.com/logs/a").queue_bytes((512 << 20) + 1), "512 MiB"),
         (Writer::builder("http://example.com/logs/a").spool_bytes(1000), "256 KiB"),
     ] {
         match builder.start().await {
@@ -365,4 +366,6 @@ async fn settings_that_cannot_work_are_refused() {
             other => panic!("{expected}: {other:?}"),
         }
     }
+    #[cfg(target_pointer_width = "64")]
+    Writer::builder("http://example.com/logs/a").queue_bytes(512 << 20).start().await.unwrap();
 }

@@ -306,7 +306,9 @@ async fn shutdown_sends_what_is_queued_and_takes_nothing_more() {
     };
     let (appended, shut_down) = tokio::join!(biased; appending, shutdown);
     shut_down.unwrap();
-    appended.into_iter().for_each(|appended| drop(appended.unwrap()));
+    for appended in appended {
+        appended.unwrap();
+    }
     let ids: Vec<_> = events.into_iter().map(|event| event.id).collect();
     assert_once(&logged(&server).await, &ids);
     assert!(matches!(writer.append(&event(1)).await, Err(AppendError::Closed)));

@@ -3,7 +3,7 @@
 //! Nothing here does IO, reads a clock, draws randomness or panics on any input. In reading order: [`Hash`](struct@Hash); the
 //! tree's shape ([`LeafIndex`], [`TreeSize`], [`NodeId`]); the proofs; tiles and entry bundles; [`RightEdge`] to
 //! append; keys and signed notes; [`Checkpoint`], [`Policy`] and [`Receipt`]; [`LogRead`] to read a
-//! served log.
+//! served log. Of what entries hold it knows one thing, the form of an event's time: [`is_rfc3339`].
 #![no_std]
 #![warn(clippy::std_instead_of_core, clippy::alloc_instead_of_core)]
 #![warn(clippy::exhaustive_enums)]
@@ -30,6 +30,7 @@ mod log_read;
 mod note;
 mod policy;
 mod receipt;
+mod rfc3339;
 mod right_edge;
 mod tile;
 mod tree;
@@ -46,6 +47,7 @@ pub use log_read::LogRead;
 pub use note::{NoteSignature, SignedNote};
 pub use policy::Policy;
 pub use receipt::Receipt;
+pub use rfc3339::is_rfc3339;
 pub use right_edge::{FullTile, RightEdge};
 pub use tile::{TILE_WIDTH, TileId, TilePath, format_tile, node_hash, parse_tile, perfect_root};
 pub use tree::{LeafIndex, NodeId, TreeHead, TreeSize, peaks, root_of_peaks};

@@ -94,7 +94,7 @@ pub fn format_tile(hashes: &[Hash]) -> Vec<u8> {
 }
 
 /// What a path of tlog-tiles names, below a log's prefix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[expect(clippy::exhaustive_enums, reason = "tlog-tiles has these two kinds of paths")]
 pub enum TilePath {
     /// `tile/<L>/<N>[.p/<W>]`: the first `width` hashes of a tile.

@@ -81,10 +81,10 @@ impl Audit {
     where
         C: DatabaseConnection + ?Sized,
     {
-        self.append_with(transaction, event.to_entry()?, key_of(event)).await
+        self.append_one(transaction, NewEntry::new(event.to_entry()?, key_of(event))?).await
     }
 
-    /// [Appends](Self::append) an event with another idempotency key than its `id`: 1 to 255 bytes.
+    /// [Appends](Self::append) an event with another idempotency key than its `id`: 1 to 255 bytes without U+0000.
     ///
     /// # Errors
     /// As [`append`](Self::append).
@@ -97,7 +97,7 @@ impl Audit {
     where
         C: DatabaseConnection + ?Sized,
     {
-        self.append_with(transaction, event.to_entry()?, Some(idempotency_key)).await
+        self.append_one(transaction, NewEntry::new(event.to_entry()?, Some(idempotency_key))?).await
     }
 
     /// [Appends](Self::append) an entry of any 1 to 65,535 bytes, with an idempotency key or without.
@@ -113,7 +113,7 @@ impl Audit {
     where
         C: DatabaseConnection + ?Sized,
     {
-        self.append_with(transaction, entry.to_vec(), idempotency_key).await
+        self.append_one(transaction, NewEntry::new(entry, idempotency_key)?).await
     }
 
     /// [Appends](Self::append) events in their order, all or none; their tickets, in the same order. One round trip on
@@ -131,30 +131,34 @@ impl Audit {
     {
         let entry = |event| NewEntry::new(Event::to_entry(event)?, key_of(event));
         let entries = events.iter().map(entry).collect::<Result<Vec<_>, _>>()?;
-        let ids = transaction.append(self.log(), &entries).await?;
-        let tickets = ids.into_iter().zip(&entries).map(|(id, entry)| Ticket::for_entry(id, &entry.data));
-        Ok(tickets.collect())
+        self.append_entries(transaction, &entries).await
     }
 
-    async fn append_with<C>(
+    async fn append_entries<C>(
         &self,
         transaction: &mut C,
-        entry: Vec<u8>,
-        idempotency_key: Option<&str>,
-    ) -> Result<Ticket, AppendError>
+        entries: &[NewEntry<'_>],
+    ) -> Result<Vec<Ticket>, AppendError>
     where
         C: DatabaseConnection + ?Sized,
     {
-        let entries = [NewEntry::new(entry, idempotency_key)?];
-        let ids = transaction.append(self.log(), &entries).await?;
-        let ticket = ids.first().zip(entries.first()).map(|(id, entry)| Ticket::for_entry(*id, &entry.data));
+        let ids = transaction.append(self.log(), entries).await?;
+        let tickets = ids.into_iter().zip(entries).map(|(id, entry)| Ticket::for_entry(id, &entry.data));
+        Ok(tickets.collect())
+    }
+
+    async fn append_one<C>(&self, transaction: &mut C, entry: NewEntry<'_>) -> Result<Ticket, AppendError>
+    where
+        C: DatabaseConnection + ?Sized,
+    {
+        let ticket = self.append_entries(transaction, &[entry]).await?.pop();
         ticket.ok_or_else(|| sqlx::Error::RowNotFound.into())
     }
 
     /// The receipt of a ticket whose transaction has committed. Waits until a signed head covers the entry, and
     /// verifies the receipt under the policy before it is returned.
     ///
-    /// A ticket that an append of this crate returned knows its entry's hash: the receipt is for those very bytes. One
+    /// A ticket that an append of this crate, or a [`Writer`](crate::Writer), returned knows its entry's hash: the receipt is for those very bytes. One
     /// that is only a number, from SQL, gets a receipt for the entry that the server shows for it.
     ///
     /// # Errors

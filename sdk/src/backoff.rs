@@ -3,8 +3,13 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 /// The longest wait that a server may ask for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
+
+/// What is as good as for ever.
+const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
 /// The pauses of one row of failures.
 #[derive(Clone, Debug)]
@@ -39,8 +44,15 @@ impl Backoff {
     fn pause_for(&mut self, random: u32) -> Duration {
         let doubled = self.first.saturating_mul(1 << self.failures.min(30)).min(self.longest);
         self.failures = self.failures.saturating_add(1);
-        doubled / 2 + (doubled / 2).mul_f64(f64::from(random) / f64::from(u32::MAX))
+        let more = (doubled / 2).mul_f64(f64::from(random) / f64::from(u32::MAX));
+        (doubled / 2).saturating_add(more)
     }
+}
+
+/// The time after a pause, or in 30 years if no clock reaches so far.
+pub(crate) fn instant_after(pause: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(pause).unwrap_or_else(|| now + FAR)
 }
 
 /// A number that is another in each process and each time. Nothing secret depends on it.
@@ -75,6 +87,18 @@ mod tests {
             backoff.pause_for(7);
         }
         assert!(backoff.pause(None) <= LONGEST);
+    }
+
+    #[test]
+    fn the_longest_pause_that_there_is_ends_nothing_but_waiting() {
+        for first in [Duration::ZERO, Duration::MAX / 2, Duration::MAX] {
+            let mut backoff = Backoff::new(first, Duration::MAX);
+            for random in [0, 1, u32::MAX - 1, u32::MAX].into_iter().cycle().take(70) {
+                assert!(backoff.pause_for(random) >= first / 2);
+            }
+            assert!(instant_after(backoff.pause(None)) <= instant_after(Duration::MAX));
+        }
+        assert!(instant_after(Duration::MAX) > Instant::now() + FAR / 2);
     }
 
     #[test]

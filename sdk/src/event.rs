@@ -5,11 +5,14 @@
 
 use std::time::SystemTime;
 
-use attestlog_core::MAX_ENTRY_SIZE;
+use attestlog_core::{MAX_ENTRY_SIZE, is_rfc3339};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
+
+/// The most bytes of an idempotency key.
+const MAX_KEY_SIZE: usize = 255;
 
 /// What happened: who did what to what, when, and how it ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -268,7 +271,8 @@ impl Event {
         self
     }
 
-    /// When it happened, if that is not now. Times before the year -9999 and after 9999 are their nearest.
+    /// When it happened, if that is not now. Times before the year -9999 and after 9999 are their nearest. An event from
+    /// before the year 0, for which RFC 3339 has no form, cannot be appended.
     #[must_use]
     pub fn occurred_at(mut self, time: impl Into<SystemTime>) -> Self {
         let time: SystemTime = time.into();
@@ -298,7 +302,8 @@ impl Event {
                 return Err(EventError::Missing(field));
             }
         }
-        if self.occurred_at.parse::<Timestamp>().is_err() {
+        // The first is what a log asks for; the second, that it is a time of this calendar.
+        if !is_rfc3339(&self.occurred_at) || self.occurred_at.parse::<Timestamp>().is_err() {
             return Err(EventError::Time(self.occurred_at.clone()));
         }
         let entry = serde_json::to_vec(self)?;
@@ -315,6 +320,11 @@ impl Event {
     pub fn parse(entry: &[u8]) -> Result<Self, EventError> {
         Ok(serde_json::from_slice(entry)?)
     }
+}
+
+/// Whether a text can be an idempotency key: 1 to 255 bytes without U+0000, which no database's text can hold.
+pub(crate) fn is_key(text: &str) -> bool {
+    (1..=MAX_KEY_SIZE).contains(&text.len()) && !text.contains('\0')
 }
 
 /// RFC 3339, in UTC, to the microsecond: what PostgreSQL keeps of a time.
@@ -382,8 +392,12 @@ mod tests {
         assert!(missing(Event::new("a")).contains("actor.id"));
         assert!(missing(Event::new("").actor(user("u"))).contains("action"));
         let mut event = Event::new("a").actor(user("u"));
-        event.occurred_at = "yesterday".to_owned();
-        assert!(missing(event).contains("yesterday"));
+        for time in ["yesterday", "2026-11-22 08:00:00Z", "20261122T080000Z", "9999-12-31T23:59:59Z"] {
+            event.occurred_at = time.to_owned();
+            assert!(missing(event.clone()).contains(time));
+        }
+        let before_christ = SystemTime::UNIX_EPOCH - Duration::from_secs(1 << 36);
+        assert!(missing(event.occurred_at(before_christ)).contains("RFC 3339"));
     }
 
     #[test]

@@ -18,8 +18,9 @@
 //! # }
 //! ```
 //!
-//! It ends only when the log is proven to misbehave: the last item is the [`Tampering`] with the signed notes. Whatever
-//! says nothing about the log, no network, an unreadable answer, a stale cache, is reported and tried again for ever.
+//! It ends only with evidence of tampering, on the way or by the log: the last item is the [`Tampering`], with the signed
+//! notes that there are. Whatever says nothing about the log, no network, an unreadable answer, a stale cache, is
+//! reported and tried again for ever.
 //!
 //! # Restarts
 //! [`Follow::state`] is what goes on where this one is. Saved after an entry was dealt with, it makes the next run begin
@@ -37,7 +38,7 @@ use futures_util::stream::{self, Stream};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, instant_after};
 use crate::log_client::{LogClient, LogEntry, Run};
 use crate::private_file;
 use crate::read_error::{ReadError, Tampering};
@@ -157,7 +158,7 @@ impl Follow {
     /// after an error.
     ///
     /// # Errors
-    /// [`Tampering`], once: the log is proven to misbehave.
+    /// [`Tampering`], once: what was served is proven false, on the way or by the log.
     pub async fn next(&mut self) -> Option<Result<News, Box<Tampering>>> {
         if self.ended {
             return None;
@@ -180,7 +181,7 @@ impl Follow {
                 }
                 Err(error) => {
                     let pause = self.backoff.pause(None);
-                    self.wake = Some(Instant::now() + pause);
+                    self.wake = Some(instant_after(pause));
                     break Ok(News::Unavailable { error, pause });
                 }
             }
@@ -215,7 +216,7 @@ impl Follow {
             self.head = Some(Arc::clone(&head));
             self.run = Some(Run { next: self.state.next, end, head, bundles: 1 });
         } else {
-            self.wake = Some(Instant::now() + self.interval);
+            self.wake = Some(instant_after(self.interval));
         }
         Ok(None)
     }

@@ -13,12 +13,14 @@ use crate::read_error::ReadError;
 
 /// The most bytes of each kind of answer: what the formats allow.
 pub(crate) mod most {
+    use attestlog_core::{Hash, MAX_ENTRY_SIZE, TILE_WIDTH};
+
     pub(crate) const TICKET: usize = 4096;
     pub(crate) const NOTE: usize = 1_000_000;
-    pub(crate) const ENTRY: usize = 65_535;
+    pub(crate) const ENTRY: usize = MAX_ENTRY_SIZE;
     pub(crate) const RECEIPT: usize = 1_200_000;
-    pub(crate) const TILE: usize = 256 * 32;
-    pub(crate) const BUNDLE: usize = 256 * (2 + ENTRY);
+    pub(crate) const TILE: usize = TILE_WIDTH * Hash::LEN;
+    pub(crate) const BUNDLE: usize = TILE_WIDTH * (2 + ENTRY);
 }
 
 /// The address of a log, and how it is asked.
@@ -156,14 +158,24 @@ impl std::fmt::Display for Broken {
 /// A problem document (RFC 9457), as far as it is read.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Problem {
-    code: String,
-    detail: String,
+pub(crate) struct Problem {
+    /// The stable code; empty where there is none.
+    pub(crate) code: String,
+    pub(crate) detail: String,
+    /// Which line of a batch it is about, from 1 on.
+    pub(crate) line: Option<usize>,
+}
+
+impl Problem {
+    /// An answer that is none says nothing.
+    pub(crate) fn parse(body: &[u8]) -> Self {
+        serde_json::from_slice(body).unwrap_or_default()
+    }
 }
 
 /// What a server says instead of an answer; one that is not a log's says nothing that we know.
 fn refused(path: &str, status: u16, body: &[u8]) -> ReadError {
-    let Problem { code, detail } = serde_json::from_slice(body).unwrap_or_default();
+    let Problem { code, detail, .. } = Problem::parse(body);
     let code = if code.is_empty() { Cow::from("unreachable") } else { Cow::from(code) };
     ReadError::Unchecked { code, detail: format!("{path}: status {status} {detail}"), status: Some(status) }
 }

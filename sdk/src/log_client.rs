@@ -43,6 +43,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use attestlog_core::Checkpoint;
 use futures_util::stream::BoxStream;
+use serde::{Deserialize, Serialize};
 
 use crate::event::{Event, EventError};
 use crate::http::most;
@@ -90,7 +91,7 @@ impl LogEntry {
 }
 
 /// Two signed notes of one log, neither of which can come from a tree that grew into the other's.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Evidence {
     /// The checkpoint that had been seen before.

@@ -62,6 +62,16 @@ impl ReadError {
         }
     }
 
+    /// Whether the log is proven to have signed two histories; a server that refuses with this code proves nothing.
+    pub(crate) fn is_rewritten(&self) -> bool {
+        matches!(self, Self::Tampering(tampering) if tampering.code == VerifyError::HistoryRewritten.code())
+    }
+
+    /// Whether no complete answer came in time; one that says so came.
+    pub(crate) fn is_late(&self) -> bool {
+        matches!(self, Self::Unchecked { code, status: None, .. } if code == "timed_out")
+    }
+
     /// An error of the verifier about `what`, and about `shown` if that was opened.
     pub(crate) fn of(error: Error, what: &str, shown: Option<&Checkpoint>) -> Self {
         let detail = format!("{what}: {error}");

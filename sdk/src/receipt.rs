@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use attestlog_core::{Checkpoint, Hash};
 use serde::Deserialize;
-use tokio::time::Instant;
 
+use crate::backoff::{Backoff, instant_after};
 use crate::event::{Event, EventError};
 use crate::log_client::{LogClient, LogEntry};
 use crate::read_error::ReadError;
@@ -83,8 +83,8 @@ pub(crate) async fn wait_for(
             format!("no signed head covers ticket {ticket} after {waited} ms"),
         )
     };
-    let end = Instant::now() + timeout;
-    let (mut pause, mut last) = (FIRST_PAUSE, None);
+    let end = instant_after(timeout);
+    let (mut backoff, mut last) = (Backoff::new(FIRST_PAUSE, LONGEST_PAUSE), None);
     loop {
         // What the last answer said is of more use than that the time was over while waiting for the next one.
         match tokio::time::timeout_at(end, attempt(client, ticket)).await {
@@ -97,11 +97,11 @@ pub(crate) async fn wait_for(
             }
             Err(_) => {}
         }
-        if Instant::now() + pause >= end {
+        let pause = backoff.pause(None);
+        if instant_after(pause) >= end {
             return Err(last.unwrap_or_else(not_yet));
         }
         tokio::time::sleep(pause).await;
-        pause = LONGEST_PAUSE.min(pause * 2);
     }
 }
 

@@ -1,4 +1,4 @@
-//! What an append returns, before its entry has an index: it leads to the receipt.
+//! What an append returns, a writer's too, before its entry has an index: it leads to the receipt.
 //!
 //! As text it is the number, and after a colon the leaf hash in base64 where that is known: `42:uFPYbt…=`. It fits a
 //! column of the business row, as text or as JSON.

@@ -4,17 +4,16 @@
 
 use std::borrow::Cow;
 
-use attestlog_core::MAX_ENTRY_SIZE;
+use attestlog_core::validate_entry_size;
 
-use crate::event::EventError;
+use crate::event::{EventError, is_key};
 
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
-
-/// The most bytes of an idempotency key.
-const MAX_KEY_SIZE: usize = 255;
+#[cfg(feature = "sqlite")]
+mod strict;
 
 /// What events are appended through: sqlx's `Transaction` or a connection, of PostgreSQL or SQLite.
 ///
@@ -69,8 +68,8 @@ pub enum AppendError {
     /// The log takes audit events only, and these bytes are none.
     #[error("log \"{0}\" takes audit events only")]
     NotAnEvent(String),
-    /// An idempotency key has 1 to 255 bytes.
-    #[error("an idempotency key has 1 to 255 bytes, this one has {0}")]
+    /// An idempotency key has 1 to 255 bytes and no U+0000; this one has so many bytes.
+    #[error("an idempotency key has 1 to 255 bytes and no U+0000, unlike this one of {0} bytes")]
     KeySize(usize),
     /// The idempotency key belongs to another entry.
     #[error("idempotency key \"{0}\" was used for a different entry")]
@@ -99,11 +98,9 @@ impl<'a> NewEntry<'a> {
         idempotency_key: Option<&'a str>,
     ) -> Result<Self, AppendError> {
         let data = data.into();
-        if data.is_empty() || data.len() > MAX_ENTRY_SIZE {
-            return Err(AppendError::EntrySize(data.len()));
-        }
+        validate_entry_size(data.len()).map_err(|_| AppendError::EntrySize(data.len()))?;
         match idempotency_key {
-            Some(key) if key.is_empty() || key.len() > MAX_KEY_SIZE => Err(AppendError::KeySize(key.len())),
+            Some(key) if !is_key(key) => Err(AppendError::KeySize(key.len())),
             _ => Ok(Self { data, idempotency_key }),
         }
     }
@@ -123,5 +120,10 @@ mod tests {
         assert!(matches!(size(b"x", Some("")), Err(AppendError::KeySize(0))));
         assert!(matches!(size(b"x", Some(&long)), Err(AppendError::KeySize(256))));
         assert!(matches!(size(b"x", long.get(1..)), Ok(1)));
+        let refused = size(b"x", Some("k\0")).unwrap_err();
+        assert!(
+            matches!(refused, AppendError::KeySize(2)) && refused.to_string().contains("U+0000"),
+            "{refused}"
+        );
     }
 }

@@ -19,7 +19,8 @@
 //!
 //! # When an event is durable
 //! [`Writer::append`] returns `Ok` only then: **with a spool** once the event is on this machine's disk, fsynced, be the
-//! server there or not; **without one** once the server has acknowledged it. Many callers share an fsync, or a request.
+//! server there or not; **without one** once the server has acknowledged it, with the [`Ticket`](crate::Ticket) that leads to
+//! its receipt. Many callers share an fsync, or a request.
 //!
 //! # Exactly once
 //! An event's `id` is its idempotency key (`POST entries?key=id`): however often it is sent, in whatever batches, before
@@ -60,7 +61,7 @@ use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, TryAcquireError, onesh
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::event::Event;
+use crate::event::{Event, is_key};
 use commit::Request;
 use source::Item;
 use spool::Position;
@@ -69,9 +70,6 @@ use status::Counters;
 pub use builder::WriterBuilder;
 pub use error::{AppendError, Durable, Refusal, RefusedEvent, StartError, Unsent};
 pub use status::{Status, Trouble};
-
-/// The longest id that can be an idempotency key, in bytes.
-const MAX_ID: usize = 255;
 
 /// Sends events to a log; its clones are the same writer. The last one dropped ends it at once: see
 /// [`shutdown`](Self::shutdown).
@@ -219,7 +217,7 @@ impl Inner {
 }
 
 fn to_entry(event: &Event) -> Result<Vec<u8>, AppendError> {
-    if !(1..=MAX_ID).contains(&event.id.len()) || event.id.contains('\0') {
+    if !is_key(&event.id) {
         return Err(AppendError::Id(event.id.clone()));
     }
     Ok(event.to_entry()?)

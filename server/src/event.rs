@@ -3,8 +3,13 @@
 //! Only a log made with `--events strict` asks for the fields: `action`, `occurred_at` (RFC 3339 §5.6), `actor.type`
 //! and `actor.id`. Other fields are kept as they are and not looked at.
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use std::fmt;
+use std::marker::PhantomData;
+
+use attestlog_core::is_rfc3339;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{IgnoredAny, IntoDeserializer, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 /// The longest `id` that can be a key, in bytes.
 const MAX_ID: usize = 255;
@@ -29,12 +34,12 @@ pub enum EventError {
 struct Event {
     action: String,
     occurred_at: String,
-    actor: Actor,
+    actor: Object<Actor>,
 }
 
 #[derive(Deserialize)]
 struct Actor {
-    #[serde(rename = "type")]
+    #[serde(rename = "type", deserialize_with = "actor_type")]
     _type: ActorType,
     id: String,
 }
@@ -47,6 +52,34 @@ enum ActorType {
     ApiKey,
     System,
     Anonymous,
+}
+
+/// The type as a string: as an enum alone, `{"user":null}` would be taken, too.
+fn actor_type<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ActorType, D::Error> {
+    ActorType::deserialize(String::deserialize(deserializer)?.into_deserializer())
+}
+
+/// A JSON object: as a struct alone, an array of the fields' values would be taken, too.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Object<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(members)).map(Object)
+            }
+        }
+
+        deserializer.deserialize_map(Members(PhantomData))
+    }
 }
 
 /// Accepts one JSON text (RFC 8259), in UTF-8.
@@ -66,13 +99,13 @@ pub fn validate_json(data: &[u8]) -> Result<(), EventError> {
 /// [`EventError`].
 pub fn validate_event(data: &[u8]) -> Result<(), EventError> {
     validate_json(data)?;
-    let event: Event =
+    let Object(event): Object<Event> =
         serde_json::from_slice(data).map_err(|error| EventError::Invalid(error.to_string()))?;
     let empty = |field: &str| Err(EventError::Invalid(format!("`{field}` is empty")));
     if event.action.is_empty() {
         return empty("action");
     }
-    if event.actor.id.is_empty() {
+    if event.actor.0.id.is_empty() {
         return empty("actor.id");
     }
     if !is_rfc3339(&event.occurred_at) {
@@ -93,11 +126,7 @@ pub fn event_id(data: &[u8]) -> Result<String, EventError> {
         id: String,
     }
     validate_json(data)?;
-    // An array could be read as a struct, too.
-    if !data.trim_ascii_start().starts_with(b"{") {
-        return Err(EventError::NoId("it is no object".to_owned()));
-    }
-    let event: Identified =
+    let Object(event): Object<Identified> =
         serde_json::from_slice(data).map_err(|error| EventError::NoId(error.to_string()))?;
     match event.id.len() {
         0 => Err(EventError::NoId("it is empty".to_owned())),
@@ -105,55 +134,6 @@ pub fn event_id(data: &[u8]) -> Result<String, EventError> {
         1..=MAX_ID => Err(EventError::NoId("it holds U+0000".to_owned())),
         length => Err(EventError::NoId(format!("it has {length} bytes"))),
     }
-}
-
-/// Whether `text` is a `date-time` of RFC 3339 §5.6, with a day that its month has.
-fn is_rfc3339(text: &str) -> bool {
-    let Some((date, time)) = text.split_once(['T', 't']) else { return false };
-    is_date(date) && is_time_with_offset(time)
-}
-
-fn is_date(text: &str) -> bool {
-    let mut parts = text.split('-');
-    let (year, month, day) = (parts.next(), parts.next(), parts.next());
-    let (Some(year), Some(month), Some(day), None) =
-        (digits(year, 4), digits(month, 2), digits(day, 2), parts.next())
-    else {
-        return false;
-    };
-    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    let days = match month {
-        2 => 28 + u16::from(leap),
-        4 | 6 | 9 | 11 => 30,
-        1..=12 => 31,
-        _ => 0,
-    };
-    (1..=days).contains(&day)
-}
-
-fn is_time_with_offset(text: &str) -> bool {
-    let Some(sign) = text.find(['Z', 'z', '+', '-']) else { return false };
-    let (time, offset) = text.split_at(sign);
-    let offset_holds = match offset.strip_prefix(['+', '-']) {
-        Some(offset) => is_clock(offset, &[23, 59]),
-        None => offset.len() == 1,
-    };
-    let (whole, fraction) = time.split_once('.').map_or((time, "0"), |(whole, fraction)| (whole, fraction));
-    let fraction_holds = !fraction.is_empty() && fraction.bytes().all(|byte| byte.is_ascii_digit());
-    // A leap second is the second 60.
-    offset_holds && fraction_holds && is_clock(whole, &[23, 59, 60])
-}
-
-/// Whether `text` is as many pairs of digits joined by colons, none above its largest.
-fn is_clock(text: &str, largest: &[u16]) -> bool {
-    let parts: Vec<_> = text.split(':').map(|part| digits(Some(part), 2)).collect();
-    parts.len() == largest.len()
-        && parts.iter().zip(largest).all(|(part, largest)| part.is_some_and(|part| part <= *largest))
-}
-
-fn digits(text: Option<&str>, length: usize) -> Option<u16> {
-    let text = text.filter(|text| text.len() == length && text.bytes().all(|byte| byte.is_ascii_digit()))?;
-    text.parse().ok()
 }
 
 #[cfg(test)]
@@ -178,6 +158,8 @@ mod tests {
             ("2026-11-22T", "2026-11-31T", "`occurred_at`"),
             (r#""type":"user","#, "", "`type`"),
             (r#""type":"user""#, r#""type":"root""#, "`root`"),
+            (r#""type":"user""#, r#""type":{"user":null}"#, "expected a string"),
+            (r#"{"type":"user","id":"usr_7","name":"Ada"}"#, r#"["user","usr_7"]"#, "expected an object"),
             (r#""id":"usr_7","#, "", "`id`"),
             ("usr_7", "", "`actor.id`"),
         ] {
@@ -185,6 +167,21 @@ mod tests {
             assert_ne!(changed, EVENT);
             let error = validate_event(changed.as_bytes()).unwrap_err();
             assert!(matches!(&error, EventError::Invalid(reason) if reason.contains(named)), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_fields_of_an_event_are_no_event_in_an_array() {
+        for array in [
+            r#"["a","2026-11-22T08:00:00Z",["user","u"]]"#,
+            r#"["a","2026-11-22T08:00:00Z",{"type":"user","id":"u"}]"#,
+            " [\"a\",\"2026-11-22T08:00:00Z\",[{\"user\":null},\"u\"]]",
+        ] {
+            let error = validate_event(array.as_bytes()).unwrap_err();
+            assert!(
+                matches!(&error, EventError::Invalid(reason) if reason.contains("expected an object")),
+                "{error}"
+            );
         }
     }
 
@@ -221,39 +218,5 @@ mod tests {
             assert!(matches!(validate_json(bad), Err(EventError::NotJson(_))), "{bad:?}");
         }
         assert!(validate_json("[".repeat(60_000).as_bytes()).is_err());
-    }
-
-    #[test]
-    fn times_are_those_of_rfc_3339() {
-        for good in [
-            "2026-11-22T08:00:00Z",
-            "2024-02-29t23:59:60z",
-            "2000-02-29T00:00:00.1+05:30",
-            "1985-04-12T23:20:50.52-00:00",
-        ] {
-            assert!(is_rfc3339(good), "{good}");
-        }
-        for bad in [
-            "",
-            "T",
-            "2026-11-22",
-            "2026-11-22 08:00:00Z",
-            "2026-11-22T08:00:00",
-            "2026-11-22T08:00Z",
-            "2026-11-22T24:00:00Z",
-            "2026-11-22T08:00:61Z",
-            "2026-11-22T08:00:00.Z",
-            "2026-11-22T08:00:00+0530",
-            "2026-11-22T08:00:00ZZ",
-            "2026-13-01T08:00:00Z",
-            "2026-00-01T08:00:00Z",
-            "1900-02-29T08:00:00Z",
-            "2026-1-01T08:00:00Z",
-            "+026-01-01T08:00:00Z",
-            "2026-11-22T08:00:00Z ",
-            "２026-11-22T08:00:00Z",
-        ] {
-            assert!(!is_rfc3339(bad), "{bad}");
-        }
     }
 }

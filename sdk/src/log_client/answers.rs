@@ -51,9 +51,7 @@ impl Answers {
     ) -> Result<T, ReadError> {
         match self.prove_once(read.paths(), head, &prove, false).await {
             // Two histories are proven by right answers, and what was late has taken all its time.
-            Err(error)
-                if !matches!(error.code(), "history_rewritten" | "timed_out") && !read.paths().is_empty() =>
-            {
+            Err(error) if !error.is_rewritten() && !error.is_late() && !read.paths().is_empty() => {
                 self.prove_once(read.paths(), head, &prove, true).await
             }
             result => result,

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use attestlog_core::{Checkpoint, LeafIndex, LogRead, TILE_WIDTH};
 use futures_util::stream::{self, BoxStream, StreamExt};
 
-use super::kept_head::tree_of;
 use super::{LogClient, LogEntry, not_covered};
 use crate::read_error::ReadError;
 
@@ -137,7 +136,7 @@ impl LogClient {
     ) -> Result<Vec<LogEntry>, ReadError> {
         let read = LogRead::entries(LeafIndex(first)..LeafIndex(end), head.size())
             .map_err(|error| ReadError::of(error.into(), "entries", Some(head)))?;
-        let (tree, before) = (tree_of(head), usize::try_from(first - read.first().0).unwrap_or(usize::MAX));
+        let (tree, before) = (head.head(), usize::try_from(first - read.first().0).unwrap_or(usize::MAX));
         let count = usize::try_from(end - first).unwrap_or(usize::MAX);
         let open = |parts: &[bytes::Bytes]| {
             let entries = read.open_entries(parts, &tree)?;

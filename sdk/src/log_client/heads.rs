@@ -7,8 +7,6 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde::{Deserialize, Serialize};
-
 use super::Evidence;
 use crate::private_file;
 
@@ -26,13 +24,6 @@ pub(super) enum Heads {
 pub(super) struct Memory {
     head: Option<String>,
     evidence: Vec<Evidence>,
-}
-
-/// A line of evidence.
-#[derive(Serialize, Deserialize)]
-struct Line {
-    kept: String,
-    shown: String,
 }
 
 impl Heads {
@@ -86,10 +77,9 @@ impl Heads {
                 if !fits(&read_evidence(path)?) {
                     return Ok(());
                 }
-                let Evidence { kept, shown } = added.clone();
                 // What a crash has cut off before stands on a line of its own, which counts for nothing.
                 let mut line = b"\n".to_vec();
-                serde_json::to_writer(&mut line, &Line { kept, shown })?;
+                serde_json::to_writer(&mut line, &added)?;
                 line.push(b'\n');
                 let path = evidence_path(path);
                 let mut file = private_file::options().append(true).create(true).open(&path)?;
@@ -118,7 +108,7 @@ fn evidence_path(path: &Path) -> PathBuf {
 fn read_evidence(path: &Path) -> io::Result<Vec<Evidence>> {
     let bytes = private_file::read(&evidence_path(path))?.unwrap_or_default();
     let lines = bytes.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
-    Ok(lines.map(|Line { kept, shown }| Evidence { kept, shown }).collect())
+    Ok(lines.collect())
 }
 
 /// Does this while no other process does something like it with this head.
@@ -153,6 +143,8 @@ mod tests {
             (0..100).for_each(|number| heads.add_evidence(evidence(number)).unwrap());
             assert_eq!(heads.evidence().unwrap().len(), MOST_EVIDENCE);
         }
+        let lines = std::fs::read_to_string(folder.join("deep/head.evidence.ndjson")).unwrap();
+        assert!(lines.starts_with("\n{\"kept\":\"a\\nb\",\"shown\":\"1\"}\n\n{"), "{lines}");
         assert_eq!(Heads::File(file).get().unwrap().as_deref(), Some("two"));
         std::fs::remove_dir_all(folder).unwrap();
     }

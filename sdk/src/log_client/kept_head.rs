@@ -2,7 +2,7 @@
 
 use std::io;
 
-use attestlog_core::{Checkpoint, Error, LogRead, TreeHead, VerifyError};
+use attestlog_core::{Checkpoint, LogRead};
 
 use super::Evidence;
 use super::answers::Answers;
@@ -80,10 +80,10 @@ impl KeptHead {
         let (old, new) = if shown.size() < kept.size() { (shown, kept) } else { (kept, shown) };
         let read = LogRead::consistency(old.size(), new.size())
             .map_err(|error| ReadError::of(error.into(), "checkpoint", Some(shown)))?;
-        let (old, new) = (tree_of(old), tree_of(new));
+        let (old, new) = (old.head(), new.head());
         let compared = answers.proven(&read, Some(shown), |parts| read.verify_consistency(parts, &old, &new));
         match compared.await {
-            Err(error) if error.code() == Error::from(VerifyError::HistoryRewritten).code() => {
+            Err(error) if error.is_rewritten() => {
                 let evidence = Evidence { kept: kept.format(), shown: shown.format() };
                 let added = evidence.clone();
                 let _ = self.ask(move |heads| heads.add_evidence(added)).await;
@@ -102,10 +102,6 @@ impl KeptHead {
         let asked = tokio::task::spawn_blocking(move || question(&heads)).await;
         asked.map_err(unavailable)?.map_err(unavailable)
     }
-}
-
-pub(crate) fn tree_of(checkpoint: &Checkpoint) -> TreeHead {
-    TreeHead { size: checkpoint.size(), root: checkpoint.root() }
 }
 
 fn unavailable(why: impl std::fmt::Display) -> ReadError {

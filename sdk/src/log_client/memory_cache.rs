@@ -10,7 +10,7 @@ pub(super) struct MemoryCache {
     most: usize,
     bytes: usize,
     uses: u64,
-    kept: HashMap<String, (Bytes, u64)>,
+    kept: HashMap<TilePath, (Bytes, u64)>,
 }
 
 impl MemoryCache {
@@ -20,7 +20,7 @@ impl MemoryCache {
 
     pub(super) fn get(&mut self, path: &TilePath) -> Option<Bytes> {
         self.uses += 1;
-        let (bytes, used) = self.kept.get_mut(&path.format())?;
+        let (bytes, used) = self.kept.get_mut(path)?;
         *used = self.uses;
         Some(bytes.clone())
     }
@@ -32,16 +32,16 @@ impl MemoryCache {
         self.forget(path);
         self.uses += 1;
         self.bytes += bytes.len();
-        self.kept.insert(path.format(), (bytes.clone(), self.uses));
+        self.kept.insert(*path, (bytes.clone(), self.uses));
         while self.bytes > self.most {
-            let oldest = self.kept.iter().min_by_key(|(_, (_, used))| *used).map(|(path, _)| path.clone());
+            let oldest = self.kept.iter().min_by_key(|(_, (_, used))| *used).map(|(path, _)| *path);
             let Some((bytes, _)) = oldest.and_then(|oldest| self.kept.remove(&oldest)) else { return };
             self.bytes -= bytes.len();
         }
     }
 
     pub(super) fn forget(&mut self, path: &TilePath) {
-        if let Some((bytes, _)) = self.kept.remove(&path.format()) {
+        if let Some((bytes, _)) = self.kept.remove(path) {
             self.bytes -= bytes.len();
         }
     }

@@ -5,10 +5,10 @@
 
 use std::collections::HashMap;
 
-use serde::Deserialize;
 use sqlx::sqlite::{Sqlite, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection, Error, Transaction};
 
+use super::strict::is_event;
 use super::{AppendError, DatabaseConnection, NewEntry, sealed};
 
 impl DatabaseConnection for SqliteConnection {}
@@ -238,50 +238,9 @@ fn with_rows(head: &str, columns: usize, rows: usize, tail: &str) -> AssertSqlSa
     AssertSqlSafe(format!("{head} values {} {tail}", vec![row.as_str(); rows].join(",")))
 }
 
-/// The fields that a strict log asks for, as `attestlog.is_event` does on PostgreSQL.
-#[derive(Deserialize)]
-struct Required {
-    action: String,
-    #[serde(rename = "occurred_at")]
-    _occurred_at: String,
-    actor: RequiredActor,
-}
-
-#[derive(Deserialize)]
-struct RequiredActor {
-    #[serde(rename = "type")]
-    _kind: crate::event::ActorType,
-    id: String,
-}
-
-fn is_event(entry: &[u8]) -> bool {
-    let read = std::str::from_utf8(entry).ok().and_then(|text| serde_json::from_str::<Required>(text).ok());
-    read.is_some_and(|event| !event.action.is_empty() && !event.actor.id.is_empty())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_strict_log_s_events_are_those_of_postgresql() {
-        let good = r#"{"action":"a","occurred_at":"x","actor":{"type":"user","id":"u"},"more":[1]}"#;
-        assert!(is_event(good.as_bytes()));
-        for (from, to) in [
-            ("\"a\"", "\"\""),
-            ("\"a\"", "7"),
-            ("user", "robot"),
-            ("\"u\"", "9"),
-            ("\"u\"", "\"\""),
-            ("\"x\"", "5"),
-            ("actor", "actress"),
-            ("}", "}}"),
-        ] {
-            assert!(!is_event(good.replacen(from, to, 1).as_bytes()), "{to}");
-        }
-        assert!(!is_event(b"\xff"));
-        assert!(!is_event("[".repeat(60_000).as_bytes()));
-    }
 
     #[test]
     fn portions_are_all_of_it_in_order() {

@@ -24,8 +24,8 @@ use crate::http::Remote;
 /// The least that a spool may hold: four of the smallest segments, each as large as the largest entry.
 const MIN_SPOOL: usize = 256 << 10;
 
-/// What semaphores can count on every platform.
-const MAX_ROOM: usize = (u32::MAX >> 3) as usize;
+/// 512 MiB, or on 32 bits what a semaphore can count to: one byte less.
+const MAX_ROOM: usize = if Semaphore::MAX_PERMITS < (512 << 20) { Semaphore::MAX_PERMITS } else { 512 << 20 };
 
 /// The bytes of a request's body, above which it is sent; the server takes 16 MiB.
 const BATCH_BYTES: usize = 1 << 20;
@@ -186,10 +186,10 @@ impl WriterBuilder {
 
     fn check(&self) -> Result<(), StartError> {
         let wrong = |what: &str| Err(StartError::Settings(what.to_owned()));
-        if !(MIN_SPOOL..=MAX_ROOM + 1).contains(&self.spool_bytes) {
+        if !(MIN_SPOOL..=MAX_ROOM).contains(&self.spool_bytes) {
             return wrong("a spool holds 256 KiB to 512 MiB");
         }
-        if !(1..=MAX_ROOM + 1).contains(&self.queue_bytes) {
+        if !(1..=MAX_ROOM).contains(&self.queue_bytes) {
             return wrong("a queue holds 1 byte to 512 MiB");
         }
         if !(1..=20_000).contains(&self.batch_entries) {

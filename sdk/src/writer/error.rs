@@ -4,15 +4,16 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::event::EventError;
+use crate::ticket::Ticket;
 
 /// That an event will not be lost any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "an event is in the log, or on its way to it")]
 pub enum Durable {
-    /// The log's server has it. Its ticket leads to its index.
+    /// The log's server has it.
     Acknowledged {
-        /// As the server wrote it: a decimal number of up to 63 bits.
-        ticket: String,
+        /// It leads to the [receipt](crate::Audit::receipt), for these very bytes or none.
+        ticket: Ticket,
     },
     /// It is on this machine's disk, and is sent from there.
     Spooled,

@@ -4,7 +4,7 @@
 //! least significant first. So a tail that a crash has torn off is told from bytes that were changed: only the head
 //! of the last frame may announce more than is there.
 
-use attestlog_core::MAX_ENTRY_SIZE;
+use attestlog_core::validate_entry_size;
 
 /// The first bytes of a segment: format and version.
 pub(super) const MAGIC: &[u8; 16] = b"attestlog-spool1";
@@ -57,7 +57,7 @@ fn whole(bytes: &[u8]) -> Result<&[u8], bool> {
         |at: usize| head.get(at..at + 4).and_then(|part| part.try_into().ok()).map(u32::from_le_bytes);
     let (length, sum, head_sum) = (number(0), number(4), number(8));
     let length = length.and_then(|length| usize::try_from(length).ok()).ok_or(false)?;
-    if head_sum != head.get(..8).map(crc32c::crc32c) || !(1..=MAX_ENTRY_SIZE).contains(&length) {
+    if head_sum != head.get(..8).map(crc32c::crc32c) || validate_entry_size(length).is_err() {
         return Err(false);
     }
     let entry = rest.get(..length).ok_or(true)?;
@@ -66,6 +66,8 @@ fn whole(bytes: &[u8]) -> Result<&[u8], bool> {
 
 #[cfg(test)]
 mod tests {
+    use attestlog_core::MAX_ENTRY_SIZE;
+
     use super::*;
 
     fn frames(entries: &[&[u8]]) -> Vec<u8> {

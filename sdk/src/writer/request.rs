@@ -7,7 +7,8 @@ use serde::Deserialize;
 use super::error::Refusal;
 use super::source::Item;
 use crate::backoff;
-use crate::http::Remote;
+use crate::http::{Problem, Remote};
+use crate::ticket::Ticket;
 
 /// The most bytes of an answer: the tickets of a batch.
 const MAX_ANSWER: usize = 4 << 20;
@@ -17,8 +18,8 @@ const FOR_GOOD: [&str; 5] = ["entry_size", "invalid_event", "key_reused", "malfo
 
 /// What became of the entries.
 pub(super) enum Outcome {
-    /// They are durable; their tickets, in order.
-    Acknowledged(Vec<String>),
+    /// They are durable; their tickets as the server wrote them, in order.
+    Acknowledged(Vec<Ticket>),
     /// One of them is refused for good, this one if its place is known; nothing is known of the others.
     Refused(Option<usize>, Refusal),
     /// They are too many or too long for one request.
@@ -31,15 +32,7 @@ pub(super) enum Outcome {
 
 #[derive(Deserialize)]
 struct Tickets {
-    tickets: Vec<String>,
-}
-
-#[derive(Default, Deserialize)]
-struct Problem {
-    code: String,
-    #[serde(default)]
-    detail: String,
-    line: Option<usize>,
+    tickets: Vec<Ticket>,
 }
 
 /// Sends the entries, in their order.
@@ -63,8 +56,7 @@ pub(super) async fn send(remote: &Remote, items: &[Item]) -> Outcome {
             _ => Outcome::Later(None, "status 202 without the tickets".to_owned()),
         };
     }
-    let problem: Problem = serde_json::from_slice(&answer.body).unwrap_or_default();
-    refused(answer.status, problem, items.len(), backoff::retry_after(&answer.headers))
+    refused(answer.status, Problem::parse(&answer.body), items.len(), backoff::retry_after(&answer.headers))
 }
 
 fn refused(status: u16, problem: Problem, entries: usize, retry_after: Option<Duration>) -> Outcome {

@@ -14,6 +14,7 @@ use super::spool::Position;
 use super::status::{Counters, Trouble};
 use crate::backoff::Backoff;
 use crate::http::Remote;
+use crate::ticket::Ticket;
 
 /// What is called with each event that is refused for good.
 pub(super) type OnRefused = Arc<dyn Fn(&RefusedEvent) + Send + Sync>;
@@ -80,7 +81,7 @@ impl Sender {
         }
     }
 
-    fn acknowledge(&mut self, items: impl Iterator<Item = Item>, tickets: Vec<String>) {
+    fn acknowledge(&mut self, items: impl Iterator<Item = Item>, tickets: Vec<Ticket>) {
         self.backoff.reset();
         let count = tickets.len() as u64;
         self.counters.change(|status| {
@@ -90,6 +91,7 @@ impl Sender {
         for (item, ticket) in items.zip(tickets) {
             if let Some((caller, room)) = item.caller {
                 drop(room);
+                let ticket = Ticket::for_entry(ticket.id(), &item.entry);
                 // One who is gone does not need to know.
                 let _ = caller.send(Ok(Durable::Acknowledged { ticket }));
             }

@@ -268,3 +268,14 @@ async fn a_real_log_is_followed_through_connections_that_break() {
     assert_eq!(ids, expected);
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_longest_interval_that_there_is_can_be_waited_for() {
+    let stage = Stage::new(&StaticLog::of(1, "a"), 1).await;
+    stage.reply(Reply::Gone);
+    let mut follow = stage.follow(FollowState::default()).interval(Duration::MAX);
+    match follow.next().await.unwrap().unwrap() {
+        News::Unavailable { pause, .. } => assert!(pause >= Duration::MAX / 2),
+        news => panic!("{news:?}"),
+    }
+}

@@ -323,6 +323,38 @@ async fn a_log_that_grows_is_followed_and_an_older_head_is_told_from_a_rewritten
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_code_that_a_server_refuses_with_is_no_evidence_and_the_tile_is_asked_for_once_more() {
+    for code in ["history_rewritten", "root_mismatch", "timed_out"] {
+        let (log, asked) = (StaticLog::of(SIZE, "a"), Arc::new(std::sync::Mutex::new(Vec::new())));
+        let fresh = Arc::clone(&asked);
+        let server = RawServer::start(move |request| {
+            let reply = match request.path.strip_prefix("/logs/static/").unwrap() {
+                "checkpoint" => {
+                    log.answer("checkpoint", if fresh.lock().unwrap().is_empty() { 700 } else { SIZE })
+                }
+                _ => Reply::Answer(404, Vec::new(), format!("{{\"code\":\"{code}\"}}").into_bytes()),
+            };
+            fresh.lock().unwrap().push((request.path, request.head.contains("cache-control: no-cache")));
+            async { reply }
+        })
+        .await;
+        let client = log_client(&server.address).build().unwrap();
+        assert_eq!(client.checkpoint().await.unwrap().size(), TreeSize(700));
+        match client.checkpoint().await.unwrap_err() {
+            ReadError::Unchecked { code: found, status: Some(404), .. } if found == code => {}
+            error => panic!("{code}: {error:?}"),
+        }
+        assert_eq!(client.evidence().await.unwrap(), [], "{code}");
+        let asked = asked.lock().unwrap();
+        let tiles = asked.iter().filter(|(path, _)| path.contains("/tile/"));
+        assert!(
+            tiles.clone().any(|(_, fresh)| *fresh) && tiles.clone().any(|(_, fresh)| !*fresh),
+            "{asked:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_head_file_that_is_damaged_or_of_another_log_is_not_taken_for_none() {
     let log = StaticLog::of(10, "a");
     let server = RawServer::start(move |request| {

@@ -44,9 +44,11 @@ async fn many_callers_share_requests_and_each_gets_its_ticket() {
     assert_once(&logged(&server).await, &ids);
     for (event, appended) in events.iter().zip(appended).step_by(50) {
         let Durable::Acknowledged { ticket } = appended.unwrap() else { panic!("there is no spool") };
-        let state = server.get_json(&format!("/logs/default/tickets/{ticket}")).await;
+        let state = server.get_json(&format!("/logs/default/tickets/{}", ticket.id())).await;
         let entry = server.get(&format!("/logs/default/entries/{}", state["index"])).await;
-        assert_eq!(entry.bytes().await.unwrap(), event.to_entry().unwrap());
+        let entry = entry.bytes().await.unwrap();
+        assert_eq!(entry, event.to_entry().unwrap());
+        assert_eq!(ticket, attestlog::Ticket::for_entry(ticket.id(), &entry));
     }
     let requests = requests.load(Ordering::SeqCst);
     assert!(requests <= 10, "{requests} requests");
@@ -120,6 +122,49 @@ async fn ids_that_cannot_be_keys_and_events_that_are_none_are_refused_before_the
     }
     let long = event(1).metadata("long", "x".repeat(65_536));
     assert!(matches!(writer.append(&long).await, Err(AppendError::Event(_))));
+}
+
+#[test]
+fn a_time_is_refused_before_it_is_sent_where_a_strict_log_refuses_it() {
+    let taken = |time: &str| {
+        let mut event = event(1);
+        event.occurred_at = time.to_owned();
+        let entry = serde_json::to_vec(&event).unwrap();
+        (event.to_entry().is_ok(), attestlog_server::event::validate_event(&entry).is_ok())
+    };
+    for good in [
+        "2026-11-22T08:00:00Z",
+        "2026-11-22t08:00:00.123456789z",
+        "2024-02-29T23:59:60Z",
+        "2000-02-29T00:00:00.1+05:30",
+        "1985-04-12T23:20:50.52-00:00",
+        "0000-01-01T00:00:00Z",
+    ] {
+        assert_eq!(taken(good), (true, true), "{good}");
+    }
+    for bad in [
+        "2026-11-22 08:00:00Z",
+        "2026-11-22_08:00:00Z",
+        "20261122T080000Z",
+        "2026-11-22T080000Z",
+        "2026-11-22T08:00Z",
+        "2026-11-22T08Z",
+        "2026-11-22T08:00:00",
+        "2026-11-22T08:00:00,5Z",
+        "2026-11-22T08:00:00.Z",
+        "2026-11-22T08:00:00+05",
+        "2026-11-22T08:00:00+0530",
+        "2026-11-22T08:00:00+05:30:00",
+        "2026-11-22T08:00:00+24:00",
+        "2026-11-22T08:00:00Z[UTC]",
+        "2026-11-22T08:00:00+01:00[Europe/Berlin]",
+        "2026-02-29T08:00:00Z",
+        "-000001-01-01T00:00:00Z",
+        "+002026-11-22T08:00:00Z",
+        "",
+    ] {
+        assert_eq!(taken(bad), (false, false), "{bad}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -261,7 +306,9 @@ async fn shutdown_sends_what_is_queued_and_takes_nothing_more() {
     };
     let (appended, shut_down) = tokio::join!(biased; appending, shutdown);
     shut_down.unwrap();
-    appended.into_iter().for_each(|appended| drop(appended.unwrap()));
+    for appended in appended {
+        appended.unwrap();
+    }
     let ids: Vec<_> = events.into_iter().map(|event| event.id).collect();
     assert_once(&logged(&server).await, &ids);
     assert!(matches!(writer.append(&event(1)).await, Err(AppendError::Closed)));
@@ -313,6 +360,7 @@ async fn settings_that_cannot_work_are_refused() {
         (Writer::builder("http://example.com/logs/a").batch_entries(0), "20000"),
         (Writer::builder("http://example.com/logs/a").batch_entries(20_001), "20000"),
         (Writer::builder("http://example.com/logs/a").queue_bytes(0), "queue"),
+        (Writer::builder("http://example.com/logs/a").queue_bytes((512 << 20) + 1), "512 MiB"),
         (Writer::builder("http://example.com/logs/a").spool_bytes(1000), "256 KiB"),
     ] {
         match builder.start().await {
@@ -320,4 +368,6 @@ async fn settings_that_cannot_work_are_refused() {
             other => panic!("{expected}: {other:?}"),
         }
     }
+    #[cfg(target_pointer_width = "64")]
+    Writer::builder("http://example.com/logs/a").queue_bytes(512 << 20).start().await.unwrap();
 }

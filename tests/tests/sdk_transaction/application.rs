@@ -97,3 +97,11 @@ pub(crate) async fn entries(server: &TestServer, log: &str) -> Vec<Vec<u8>> {
 pub(crate) fn voided(number: i64) -> Event {
     Event::new("invoice.voided").actor(user("usr_7")).target("invoice", number.to_string())
 }
+
+/// What is no event although an array of the fields' values, or an object in place of a name, may look like one.
+pub(crate) const NO_EVENTS: [&str; 4] = [
+    r#"["a","2026-11-22T08:00:00Z",["user","u"]]"#,
+    r#"["a","2026-11-22T08:00:00Z",{"type":"user","id":"u"}]"#,
+    r#"{"action":"a","occurred_at":"2026-11-22T08:00:00Z","actor":["user","u"]}"#,
+    r#"{"action":"a","occurred_at":"2026-11-22T08:00:00Z","actor":{"type":{"user":null},"id":"u"}}"#,
+];

@@ -8,7 +8,7 @@ use attestlog_tests::databases::{connection, execute, maintenance_url, random_na
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use tokio::sync::Barrier;
 
-use super::application::{OnPostgres, another_log, entries, logged, voided};
+use super::application::{NO_EVENTS, OnPostgres, another_log, entries, logged, voided};
 
 #[tokio::test]
 async fn a_committed_event_has_a_receipt_and_one_that_was_rolled_back_is_nowhere() {
@@ -222,12 +222,21 @@ async fn each_refusal_has_its_error() {
 
     let error = strict.append_bytes(session, b"{}", None).await.unwrap_err();
     assert!(matches!(&error, AppendError::NotAnEvent(log) if log == "strict"), "{error}");
+    for bad in NO_EVENTS {
+        let error = strict.append_bytes(session, bad.as_bytes(), None).await.expect_err(bad);
+        assert!(matches!(error, AppendError::NotAnEvent(_)), "{bad}: {error}");
+    }
     strict.append_all(session, &two).await.unwrap();
 
     let error = app.audit.append_bytes(session, b"", None).await.unwrap_err();
     assert!(matches!(error, AppendError::EntrySize(0)), "{error}");
     let error = app.audit.append_bytes(session, b"x", Some("")).await.unwrap_err();
     assert!(matches!(error, AppendError::KeySize(0)), "{error}");
+    let mut tx = session.begin().await.unwrap();
+    let error = app.audit.append_bytes(&mut tx, b"x", Some("k\0")).await.unwrap_err();
+    assert!(matches!(error, AppendError::KeySize(2)), "{error}");
+    tx.execute("select 'the transaction goes on'").await.unwrap();
+    tx.rollback().await.unwrap();
     let error = app.audit.append(session, &Event::new("a")).await.unwrap_err();
     assert!(matches!(error, AppendError::Event(_)), "{error}");
 

@@ -188,4 +188,5 @@ async fn a_failure_that_passes_is_waited_for() {
     };
     let audit = audit_at(&proxy::start(&app.server.address, changed).await, "default", &vkey);
     assert_eq!(audit.receipt(ticket).await.unwrap().index(), 1);
+    assert_eq!(audit.receipt_timeout(Duration::MAX).receipt(ticket).await.unwrap().index(), 1);
 }

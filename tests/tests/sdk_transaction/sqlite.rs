@@ -7,7 +7,7 @@ use attestlog_server::store::Events;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteSynchronous};
 use sqlx::{Connection, Executor};
 
-use super::application::{OnSqlite, another_log, audit_at, entries, logged, voided};
+use super::application::{NO_EVENTS, OnSqlite, another_log, audit_at, entries, logged, voided};
 
 #[tokio::test]
 async fn a_committed_event_has_a_receipt_and_one_that_was_rolled_back_is_nowhere() {
@@ -111,6 +111,10 @@ async fn each_refusal_has_its_error() {
     assert!(matches!(&error, AppendError::UnknownLog(log) if log == "nowhere"), "{error}");
     let error = strict.append_bytes(&mut *session, b"{}", None).await.unwrap_err();
     assert!(matches!(&error, AppendError::NotAnEvent(log) if log == "strict"), "{error}");
+    for bad in NO_EVENTS {
+        let error = strict.append_bytes(&mut *session, bad.as_bytes(), None).await.expect_err(bad);
+        assert!(matches!(error, AppendError::NotAnEvent(_)), "{bad}: {error}");
+    }
     strict.append(&mut *session, &voided(1)).await.unwrap();
     let error = app.audit.append_bytes(&mut *session, &[0; 65_536], None).await.unwrap_err();
     assert!(matches!(error, AppendError::EntrySize(65_536)), "{error}");

@@ -6,6 +6,7 @@ program `attestlog` in PATH.
 
 import json
 import os
+import secrets
 import subprocess
 import tempfile
 import time
@@ -21,10 +22,17 @@ LOG = "default"
 LOG_URL = f"{os.environ['ATTESTLOG_URL']}/logs/{LOG}"
 
 
+def uuidv7() -> str:
+    """The time in milliseconds, the version, chance, the variant, chance: RFC 9562, section 5.7."""
+    milliseconds = time.time_ns() // 1_000_000
+    number = milliseconds << 80 | 7 << 76 | secrets.randbits(12) << 64 | 2 << 62 | secrets.randbits(62)
+    return str(uuid.UUID(int=number))
+
+
 def event(action: str, actor: str, target: tuple[str, str], **more: object) -> dict:
     """An audit event. Its id is also its idempotency key."""
     return {
-        "id": str(uuid.uuid4()),
+        "id": uuidv7(),
         "action": action,
         "occurred_at": datetime.now(timezone.utc).isoformat(timespec="microseconds"),
         "actor": {"type": "user", "id": actor},

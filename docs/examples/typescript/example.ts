@@ -4,26 +4,15 @@
 // Needs DATABASE_URL, ATTESTLOG_URL (a running server) and ATTESTLOG_POLICY (a file: whose signature to trust).
 
 import assert from "node:assert/strict";
-import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
 import { TamperingError, verifyReceipt } from "attestlog";
+import { appendEvent, createEvent, formatEvent, type AuditEvent } from "attestlog/event";
 import pg from "pg";
 
 const LOG = "default";
 const logUrl = `${environment("ATTESTLOG_URL")}/logs/${LOG}`;
 const policy = readFileSync(environment("ATTESTLOG_POLICY"), "utf8");
-
-/** An audit event. Its id is also its idempotency key. */
-interface AuditEvent {
-  id: string;
-  action: string;
-  occurred_at: string;
-  actor: { type: "user" | "service" | "api_key" | "system" | "anonymous"; id: string };
-  targets: { type: string; id: string }[];
-  outcome: "success" | "failure" | "denied" | "unknown";
-  changes?: { before: object; after: object };
-}
 
 function environment(name: string): string {
   const value = process.env[name];
@@ -31,16 +20,15 @@ function environment(name: string): string {
   return value;
 }
 
+/** What user 7 did to an invoice. The event's id is also its idempotency key. */
 function event(action: string, invoice: number, changes?: AuditEvent["changes"]): AuditEvent {
-  return {
-    id: randomUUID(),
+  return createEvent({
     action,
-    occurred_at: new Date().toISOString(),
     actor: { type: "user", id: "usr_7" },
     targets: [{ type: "invoice", id: String(invoice) }],
     outcome: "success",
     ...(changes && { changes }),
-  };
+  });
 }
 
 /** Runs `work` in a transaction, which commits if it returns, and is rolled back if it throws. */
@@ -57,19 +45,6 @@ async function transaction<T>(pool: pg.Pool, work: (client: pg.PoolClient) => Pr
   } finally {
     client.release();
   }
-}
-
-/** Appends within the caller's transaction. Returns the ticket, and the bytes that the receipt will be about. */
-async function append(client: pg.PoolClient, event: AuditEvent): Promise<{ ticket: string; entry: Buffer }> {
-  const entry = Buffer.from(JSON.stringify(event));
-  const { rows } = await client.query<{ ticket: string }>("select attestlog.append($1, $2::bytea, $3) as ticket", [
-    LOG,
-    entry,
-    event.id,
-  ]);
-  const [row] = rows;
-  assert(row);
-  return { ticket: row.ticket, entry };
 }
 
 async function get(path: string): Promise<Response> {
@@ -103,15 +78,15 @@ try {
 
   // The change and its event: both, or neither.
   const voided = event("invoice.voided", 10, { before: { state: "open" }, after: { state: "void" } });
-  const { ticket, entry } = await transaction(pool, async (client) => {
+  const ticket = await transaction(pool, async (client) => {
     await client.query("update invoice set state = 'void' where id = 10");
-    return append(client, voided);
+    return appendEvent(client, LOG, voided);
   });
   console.log(`committed with ticket ${ticket}`);
 
   // Was it committed? After a lost connection nobody knows. The same event again is no second entry.
-  const again = await transaction(pool, (client) => append(client, voided));
-  assert.equal(again.ticket, ticket);
+  const again = await transaction(pool, (client) => appendEvent(client, LOG, voided));
+  assert.equal(again, ticket);
   console.log("the same event again has the same ticket");
 
   // Neither: the change that fails takes its event with it.
@@ -119,7 +94,7 @@ try {
   const declined = new Error("card declined");
   const failing = transaction(pool, async (client) => {
     await client.query("update invoice set state = 'paid' where id = 10");
-    lost = (await append(client, event("invoice.paid", 10))).ticket;
+    lost = await appendEvent(client, LOG, event("invoice.paid", 10));
     throw declined;
   });
   await assert.rejects(failing, declined);
@@ -130,10 +105,12 @@ try {
   assert.equal((await get(`tickets/${lost}`)).status, 404);
   console.log("rolled back without an event");
 
-  assert.deepEqual(Buffer.from(await bytes(`entries/${index}`)), entry);
+  // The bytes that were appended, and that the receipt is about.
+  const entry = formatEvent(voided);
+  assert.deepEqual(await bytes(`entries/${index}`), entry);
   const verified = await verifyReceipt(receipt, entry, { policy });
   assert.equal(verified.index, BigInt(index));
-  const changed = Buffer.from(entry.toString().replace("usr_7", "usr_8"));
+  const changed = formatEvent({ ...voided, actor: { type: "user", id: "usr_8" } });
   await assert.rejects(verifyReceipt(receipt, changed, { policy }), TamperingError);
   console.log(`entry ${index} is verified, and refused with one byte changed`);
 } finally {

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use attestlog_core::TreeSize;
 use attestlog_server::progress::Progress;
 use attestlog_server::search::{
-    Fields, Filter, FilterText, IndexStep, Indexer, MAX_EXPANSION, PageQuery, Place, Search, SearchError,
-    Term, page,
+    Filter, FilterText, IndexStep, Indexer, MAX_EXPANSION, PageQuery, Place, Search, SearchError, Term, page,
 };
 use attestlog_server::store::search::Direction;
 use attestlog_server::store::{Log, NewEntry, Store};
@@ -559,6 +558,7 @@ pub(super) async fn entries_beyond_the_published_size_are_not_shown(database: &d
 }
 
 pub(super) async fn logs_do_not_mix_and_all_are_indexed(database: &dyn Database) {
+    let began = std::time::Instant::now();
     let store = database.open().await;
     let mut logs = Vec::new();
     for number in 0..20 {
@@ -569,7 +569,8 @@ pub(super) async fn logs_do_not_mix_and_all_are_indexed(database: &dyn Database)
     process_all(&*store).await;
     let lag = store.search().search_lag().await.unwrap();
     assert_eq!(lag.entries, 20);
-    assert!((0.0..60.0).contains(&lag.seconds));
+    let elapsed = began.elapsed().as_secs_f64();
+    assert!((0.0..=elapsed).contains(&lag.seconds), "{} of {elapsed}", lag.seconds);
     index(&store).await;
     assert_eq!(
         store.search().search_lag().await.unwrap(),
@@ -597,5 +598,4 @@ pub(super) async fn the_index_and_a_batch_do_not_wait_for_each_other_to_end(data
     index(&store).await;
     let found = find(&*store, &log, &with_words("waiting"), Direction::Older, 5).await;
     assert_eq!(found, [10]);
-    assert_eq!(Fields::read(b"waiting").texts, [["waiting"]]);
 }

@@ -1,7 +1,10 @@
 //! Search over HTTP: its answers, its pages, and what it refuses.
 
 use attestlog_core::base64;
+use attestlog_server::store::Store;
+use attestlog_tests::databases::fresh_postgres;
 use attestlog_tests::deadline::until;
+use attestlog_tests::program::{ServerProcess, client};
 use attestlog_tests::server::TestServer;
 use serde_json::{Value, json};
 
@@ -175,13 +178,27 @@ async fn a_server_without_an_index_says_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn how_far_the_index_is_behind_is_measured() {
-    let server = with_entries(&[VOIDED, PAID]).await;
-    until("the measures are there", async || {
-        let text = server.get("/metrics").await.text().await.unwrap();
-        let zero = |name: &str| text.lines().any(|line| line == format!("{name} 0"));
-        (zero("attestlog_search_lag_entries") && zero("attestlog_search_lag_seconds")).then_some(())
-    })
-    .await;
+    // On the embedded store nothing could be added while the index is held; and a process has one set of measures.
+    let (store, url, _guard) = fresh_postgres().await;
+    let data = tempfile::tempdir().unwrap();
+    let server = ServerProcess::start(&["--database", &url, "--data", data.path().to_str().unwrap()]);
+    server.ready().await;
+    let lag = async |entries: f64| {
+        let text =
+            client().get(format!("{}/metrics", server.address)).send().await.unwrap().text().await.unwrap();
+        let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.parse().ok());
+        let (found, seconds): (f64, f64) =
+            (value("attestlog_search_lag_entries ")?, value("attestlog_search_lag_seconds ")?);
+        (found == entries && (seconds > 0.0) == (entries > 0.0)).then_some(())
+    };
+    until("nothing waits", async || lag(0.0).await).await;
+    let held = until("the index is held", async || store.search().begin_indexing().await.unwrap()).await;
+    let add =
+        client().post(format!("{}/logs/default/add", server.address)).body(VOIDED).send().await.unwrap();
+    assert_eq!(add.status(), 200);
+    until("one entry waits", async || lag(1.0).await).await;
+    drop(held);
+    until("nothing waits again", async || lag(0.0).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,7 @@ use attestlog_tests::server::TestServer;
 use attestlog_tests::static_log::StaticLog;
 use futures_util::StreamExt;
 
-use super::{event, http, log_client, writer};
+use super::{SHORT, event, http, log_client, writer};
 
 const SOON: Duration = Duration::from_millis(5);
 
@@ -53,7 +53,7 @@ impl Stage {
     }
 
     fn client(&self) -> LogClient {
-        log_client(&self.server.address).timeout(Duration::from_millis(500)).build().unwrap()
+        log_client(&self.server.address).build().unwrap()
     }
 
     fn follow(&self, state: FollowState) -> Follow {
@@ -152,7 +152,6 @@ async fn what_says_nothing_about_the_log_is_reported_and_tried_again() {
         (Reply::Gone, "unreachable"),
         (Reply::status(503), "unreachable"),
         (Reply::ok("<html>"), "malformed_note"),
-        (Reply::Stalled(Vec::new()), "timed_out"),
         (Reply::Endless(vec![b'a'; 65_536]), "answer_too_large"),
         (Reply::Gone, "older_checkpoint"),
     ] {
@@ -184,6 +183,34 @@ async fn what_says_nothing_about_the_log_is_reported_and_tried_again() {
         assert_eq!((entries, size), (log.0[before..before + 50].to_vec(), before as u64 + 50), "{code}");
         before += 50;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_never_comes_is_reported_and_asked_for_again() {
+    let log = StaticLog::of(500, "a");
+    let stage = Stage::new(&log, 500).await;
+    stage.reply(Reply::Stalled(Vec::new()));
+    let client = log_client(&stage.server.address).timeout(SHORT).build().unwrap();
+    let mut follow = client.follow(FollowState::default()).unwrap().interval(SOON);
+    let (mut entries, mut failures) = (Vec::new(), 0);
+    loop {
+        match follow.next().await.unwrap().unwrap() {
+            // Also honest answers may be late.
+            News::Unavailable { error, pause } => {
+                assert_eq!(error.code(), "timed_out", "{error}");
+                assert!(!pause.is_zero());
+                failures += 1;
+            }
+            News::Entry(entry) => entries.push(entry.data),
+            News::Head(_) => break,
+            other => panic!("{other:?}"),
+        }
+        if failures == 2 {
+            stage.show(&log, 500);
+        }
+    }
+    assert!(failures >= 2, "{failures}");
+    assert_eq!(entries, log.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -18,6 +18,9 @@ use attestlog_core::LeafIndex;
 use attestlog_tests::server::TestServer;
 use attestlog_tests::static_log::vkey;
 
+/// The patience with an answer that is never given. Answers that are given may take as long as they do.
+const SHORT: Duration = Duration::from_millis(500);
+
 /// An HTTP client that asks the test's servers and no proxy.
 fn http() -> reqwest::Client {
     reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap()

@@ -93,7 +93,7 @@ async fn events_are_durable_without_a_server_and_are_sent_by_the_next_writer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_callers_share_an_fsync_and_the_order_of_each_is_kept() {
+async fn many_callers_share_a_spool_and_the_order_of_each_is_kept() {
     let (_folder, spool) = place();
     let server = TestServer::start().await;
     let writer = writer(&server.address).spool(&spool).start().await.unwrap();

@@ -13,7 +13,7 @@ use attestlog_tests::server::TestServer;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::{assert_once, event, http, logged, writer};
+use super::{SHORT, assert_once, event, http, logged, writer};
 
 /// What a server answers that takes everything.
 fn accepted(request: &Request) -> Reply {
@@ -201,23 +201,48 @@ async fn tries_again_after_every_kind_of_failure() {
             4 => Reply::Answer(500, Vec::new(), b"<html>".to_vec()),
             5 => Reply::Answer(202, Vec::new(), b"{\"tickets\":[]}".to_vec()),
             6 => Reply::Truncated(b"{\"tickets\":[\"1\"]}".to_vec()),
-            7 => Reply::Stalled(b"{".to_vec()),
-            8 => Reply::Endless(vec![b' '; 65_536]),
-            9 => Reply::Answer(503, retry("1"), Vec::new()),
+            7 => Reply::Endless(vec![b' '; 65_536]),
+            8 => Reply::Answer(503, retry("1"), Vec::new()),
             _ => accepted(&request),
         };
         async { reply }
     })
     .await;
-    let writer = writer(&server.address).timeout(Duration::from_millis(500)).start().await.unwrap();
+    let writer = writer(&server.address).start().await.unwrap();
     let event = event(1);
     writer.append(&event).await.unwrap();
     let tries = tries.lock().unwrap();
-    assert_eq!((tries.len(), writer.status().retries), (10, 9));
-    for request in &*tries {
+    assert_eq!((tries.len(), writer.status().retries), (9, 8));
+    assert_all_send(&tries, &event);
+    assert!(writer.status().trouble.is_none());
+}
+
+/// Checks that each request sends this event, and nothing else.
+fn assert_all_send(requests: &[Request], event: &Event) {
+    for request in requests {
         assert_eq!((&*request.method, &*request.path), ("POST", "/logs/default/entries?key=id"));
         assert_eq!(request.body, [&event.to_entry().unwrap()[..], b"\n"].concat());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tries_again_when_no_answer_comes() {
+    let tries = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&tries);
+    let server = RawServer::start(move |request| {
+        let mut seen = seen.lock().unwrap();
+        seen.push(request.clone());
+        let reply = if seen.len() == 1 { Reply::Stalled(b"{".to_vec()) } else { accepted(&request) };
+        async { reply }
+    })
+    .await;
+    let writer = writer(&server.address).timeout(SHORT).start().await.unwrap();
+    let event = event(1);
+    writer.append(&event).await.unwrap();
+    // The answer to the second may be late.
+    let tries = tries.lock().unwrap();
+    assert!(tries.len() >= 2 && writer.status().retries >= 1, "{}", tries.len());
+    assert_all_send(&tries, &event);
     assert!(writer.status().trouble.is_none());
 }
 

@@ -16,7 +16,9 @@ async fn a_committed_event_has_a_receipt_and_one_that_was_rolled_back_is_nowhere
     let mut tx = app.pool.begin().await.unwrap();
     app.audit.append(&mut tx, &voided(1)).await.unwrap();
     tx.rollback().await.unwrap();
-    let dropped = app.pool.begin().await.unwrap();
+    let mut dropped = app.pool.begin().await.unwrap();
+    sqlx::query("insert into invoice values (1, 'void')").execute(&mut *dropped).await.unwrap();
+    app.audit.append(&mut dropped, &voided(1)).await.unwrap();
     drop(dropped);
 
     let event = voided(2);
@@ -31,6 +33,8 @@ async fn a_committed_event_has_a_receipt_and_one_that_was_rolled_back_is_nowhere
     let proof = attestlog_core::Receipt::parse(receipt.text().as_bytes()).unwrap();
     proof.verify(receipt.entry(), &app.server.policy().await).unwrap();
     assert_eq!(logged(&app.server).await, [event]);
+    let invoices: Vec<i32> = sqlx::query_scalar("select id from invoice").fetch_all(&app.pool).await.unwrap();
+    assert_eq!(invoices, [2]);
 }
 
 #[tokio::test]

@@ -41,7 +41,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(5);
 /// When the sequencer works, and how much at a time.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// The pause after a batch that left nothing behind.
+    /// From the beginning of a batch that left nothing behind to that of the next.
     pub interval: Duration,
     /// The most entries in a batch; about 16 MB is the other limit.
     pub batch_size: u32,
@@ -243,10 +243,9 @@ impl Sequencer {
                     failures = 0;
                     record(step, began.elapsed());
                     steps.send_modify(|count| *count += 1);
-                    if matches!(step, Step::Batch { full: true, .. }) {
-                        Duration::ZERO
-                    } else {
-                        self.pace.interval
+                    match step {
+                        Step::Batch { full: true, .. } => Duration::ZERO,
+                        _ => self.pace.interval.saturating_sub(began.elapsed()),
                     }
                 }
                 Err(error) => {

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use async_trait::async_trait;
 use attestlog_core::{FullTile, Hash, LeafIndex, RightEdge, TileId, TreeSize};
+use bytes::Bytes;
 
 pub mod postgres;
 pub mod search;
@@ -97,8 +98,10 @@ pub struct ProcessedEntry {
     pub log: LogId,
     /// The index that it was given.
     pub index: LeafIndex,
+    /// What its append returned.
+    pub ticket: Ticket,
     /// The entry.
-    pub data: Vec<u8>,
+    pub data: Bytes,
     /// The hash that the database computed and stored; `None` if it leaves that to the server.
     pub leaf_hash: Option<Hash>,
 }

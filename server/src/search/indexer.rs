@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use attestlog_core::TreeSize;
 use metrics::{counter, gauge};
@@ -28,6 +28,9 @@ const BUSY_BACKLOG: u32 = 2_000;
 
 /// How often in a row it waits for that: then it makes a step all the same.
 const MOST_WAITS: u32 = 10;
+
+/// How many times its own time it pauses while entries come faster than it can index them.
+const BUSY_PAUSE: u32 = 30;
 
 /// The longest pause after failures in a row.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
@@ -119,9 +122,9 @@ impl Indexer {
 
     /// Keeps the index behind the trees until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        let (mut failures, mut waits) = (0_u32, 0_u32);
+        let (mut failures, mut load) = (0_u32, Load::default());
         while !stop.is_cancelled() {
-            let pause = match self.work(&mut waits).await {
+            let pause = match self.work(&mut load).await {
                 Ok(pause) => {
                     failures = 0;
                     pause
@@ -141,28 +144,30 @@ impl Indexer {
     }
 
     /// One step, unless entries wait to be processed; returns the pause after it.
-    async fn work(&self, waits: &mut u32) -> Result<Duration, StoreError> {
+    async fn work(&self, load: &mut Load) -> Result<Duration, StoreError> {
         let lag = self.store.search().search_lag().await?;
         gauge!("attestlog_search_lag_entries")
             .set(u32::try_from(lag.entries).map_or(f64::INFINITY, f64::from));
         gauge!("attestlog_search_lag_seconds").set(lag.seconds);
         if lag.entries == 0 {
+            *load = Load::default();
             return Ok(INTERVAL);
         }
         // What is appended now has to get its index first.
-        if *waits < MOST_WAITS && self.store.backlog(BUSY_BACKLOG).await?.rows >= u64::from(BUSY_BACKLOG) {
-            *waits += 1;
+        if load.waits < MOST_WAITS
+            && self.store.backlog(BUSY_BACKLOG).await?.rows >= u64::from(BUSY_BACKLOG)
+        {
+            load.waits += 1;
             return Ok(INTERVAL);
         }
-        *waits = 0;
-        let began = std::time::Instant::now();
+        load.waits = 0;
+        let began = Instant::now();
         let step = self.step().await?;
         let took = began.elapsed();
-        if let IndexStep::Indexed { entries, .. } = step {
-            counter!("attestlog_search_indexed_total").increment(entries);
-        }
-        // Half of the time is others'.
-        Ok(if matches!(step, IndexStep::Indexed { full: true, .. }) { took } else { INTERVAL })
+        let IndexStep::Indexed { entries, full } = step else { return Ok(INTERVAL) };
+        counter!("attestlog_search_indexed_total").increment(entries);
+        let share = load.share(lag.entries, entries, began, took);
+        Ok(if full { took * share } else { INTERVAL })
     }
 
     /// Brings the index of a log to the size that its tree has now.
@@ -206,6 +211,33 @@ impl Indexer {
             tokio::time::sleep(INTERVAL / 10).await;
         }
     }
+}
+
+/// How much the indexer leaves to others.
+#[derive(Debug, Default)]
+struct Load {
+    /// How often in a row it has waited for the sequencer.
+    waits: u32,
+    /// When the step before began, and what was left behind by it.
+    before: Option<(Instant, u64)>,
+}
+
+impl Load {
+    /// How many times its own time the indexer pauses after a step. It takes half of the time; but where entries come
+    /// faster than it could index them in that, it falls behind anyway, and leaves nearly all of the time to those who
+    /// write.
+    fn share(&mut self, lag: u64, indexed: u64, began: Instant, took: Duration) -> u32 {
+        let before = self.before.replace((began, lag.saturating_sub(indexed)));
+        let Some((then, left)) = before else { return 1 };
+        let arrived = rate(lag.saturating_sub(left), began.saturating_duration_since(then));
+        if arrived > rate(indexed, took * 2) { BUSY_PAUSE } else { 1 }
+    }
+}
+
+/// So many within this time, in a second.
+#[expect(clippy::cast_precision_loss, reason = "an estimate")]
+fn rate(count: u64, time: Duration) -> f64 {
+    count as f64 / time.as_secs_f64().max(1e-6)
 }
 
 /// The places of each term, ascending within a log's entries but for their times.
@@ -309,6 +341,17 @@ mod tests {
     use attestlog_core::LeafIndex;
 
     use super::*;
+
+    #[test]
+    fn leaves_the_time_to_others_only_while_it_cannot_keep_up() {
+        let (mut load, second) = (Load::default(), Duration::from_secs(1));
+        let began = Instant::now();
+        assert_eq!(load.share(10_000, 500, began, second), 1, "nothing is known yet");
+        // It left 9,500 of 10,000; a rate of 500 in a second is 250 in half of the time.
+        assert_eq!(load.share(9_500 + 200, 500, began + second, second), 1);
+        assert_eq!(load.share(9_200 + 300, 500, began + 2 * second, second), BUSY_PAUSE);
+        assert_eq!(load.share(9_000, 500, began + 32 * second, second), 1, "nothing came since");
+    }
 
     #[test]
     fn a_time_that_is_missing_is_that_of_the_append() {

@@ -1,12 +1,16 @@
 //! The transaction that processes a batch on PostgreSQL: the same number of statements however many logs have news.
 
+use std::ops::Range;
+
 use async_trait::async_trait;
 use attestlog_core::{Hash, LeafIndex};
-use sqlx::postgres::PgPool;
-use sqlx::{Postgres, Transaction};
+use bytes::Bytes;
+use futures_util::{Stream, TryStreamExt};
+use sqlx::postgres::{PgPool, PgRow};
+use sqlx::{Decode, Postgres, Row, Transaction, Type};
 
-use super::{TreeRow, begin_locked, to_i32, to_i64, to_u64, within};
-use crate::store::{Batch, LogId, ProcessedEntry, StoreError, Tree, TreeChange};
+use super::{TreeRow, begin_locked, classify, to_i32, to_i64, to_u64, within};
+use crate::store::{Batch, LogId, ProcessedEntry, StoreError, Ticket, Tree, TreeChange};
 
 /// Takes the lock, and has the database give it up soon if this server vanishes in the middle of the batch: after ten
 /// seconds of silence within the transaction, or when what it sent is not acknowledged.
@@ -108,30 +112,37 @@ impl PostgresBatch {
     }
 }
 
-/// A row of `processed_log`: log, index, entry, leaf hash.
-type EntryRow = (i64, i64, Vec<u8>, Vec<u8>);
-
-fn processed_entries(rows: Vec<EntryRow>) -> Result<Vec<ProcessedEntry>, StoreError> {
-    let entry = |(log, id, data, leaf_hash): EntryRow| {
-        let leaf_hash = Hash::from_slice(&leaf_hash).ok_or_else(|| {
+/// Reads rows of log, index, ticket, entry and leaf hash. The entries share one piece of memory.
+async fn processed_entries(
+    mut rows: impl Stream<Item = Result<PgRow, sqlx::Error>> + Send + Unpin,
+) -> Result<Vec<ProcessedEntry>, StoreError> {
+    let (mut data, mut entries) = (Vec::new(), Vec::new());
+    while let Some(row) = within(rows.try_next()).await? {
+        let (log, id, ticket): (i64, i64, i64) = (column(&row, 0)?, column(&row, 1)?, column(&row, 2)?);
+        let begin = data.len();
+        data.extend_from_slice(column(&row, 3)?);
+        let leaf_hash = Hash::from_slice(column(&row, 4)?).ok_or_else(|| {
             StoreError::Damaged(format!("the leaf hash of entry {id} of log {log} is no hash"))
         })?;
-        Ok(ProcessedEntry {
-            log: LogId(log),
-            index: LeafIndex(to_u64(id)?),
-            data,
-            leaf_hash: Some(leaf_hash),
-        })
+        entries.push((LogId(log), LeafIndex(to_u64(id)?), Ticket(ticket), begin..data.len(), leaf_hash));
+    }
+    let data = Bytes::from(data);
+    let entry = |(log, index, ticket, place, leaf_hash): (_, _, _, Range<usize>, _)| {
+        let data = data.slice(place);
+        ProcessedEntry { log, index, ticket, data, leaf_hash: Some(leaf_hash) }
     };
-    rows.into_iter().map(entry).collect()
+    Ok(entries.into_iter().map(entry).collect())
+}
+
+fn column<'r, T: Decode<'r, Postgres> + Type<Postgres>>(row: &'r PgRow, number: usize) -> Result<T, StoreError> {
+    row.try_get(number).map_err(classify)
 }
 
 #[async_trait]
 impl Batch for PostgresBatch {
     async fn entries_beyond_trees(&mut self, limit: u32) -> Result<Vec<ProcessedEntry>, StoreError> {
-        let rows: Vec<EntryRow> = within(
-            sqlx::query_as(
-                "select p.log_id, p.id, p.data, p.leaf_hash
+        let rows = sqlx::query(
+                "select p.log_id, p.id, p.source_id, p.data, p.leaf_hash
                  from attestlog.tree t cross join lateral (
                      select * from attestlog.processed_log p
                      where p.log_id = t.log_id and p.id >= t.size order by p.id limit $1
@@ -139,10 +150,8 @@ impl Batch for PostgresBatch {
                  order by p.log_id, p.id limit $1",
             )
             .bind(i64::from(limit))
-            .fetch_all(&mut *self.transaction),
-        )
-        .await?;
-        processed_entries(rows)
+            .fetch(&mut *self.transaction);
+        processed_entries(rows).await
     }
 
     async fn process_next_batch(
@@ -150,14 +159,13 @@ impl Batch for PostgresBatch {
         max_rows: u32,
         look_at_everything: bool,
     ) -> Result<Vec<ProcessedEntry>, StoreError> {
-        let rows: Vec<EntryRow> = within(
-            sqlx::query_as("select log_id, id, data, leaf_hash from attestlog.process_next_batch($1, $2)")
-                .bind(to_i32(max_rows.max(1)))
-                .bind(look_at_everything)
-                .fetch_all(&mut *self.transaction),
+        let rows = sqlx::query(
+            "select log_id, id, source_id, data, leaf_hash from attestlog.process_next_batch($1, $2)",
         )
-        .await?;
-        let mut entries = processed_entries(rows)?;
+        .bind(to_i32(max_rows.max(1)))
+        .bind(look_at_everything)
+        .fetch(&mut *self.transaction);
+        let mut entries = processed_entries(rows).await?;
         entries.sort_by_key(|entry| (entry.log, entry.index));
         Ok(entries)
     }

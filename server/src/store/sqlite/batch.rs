@@ -8,7 +8,7 @@ use futures_util::TryStreamExt;
 use sqlx::sqlite::SqliteConnection;
 use tokio::sync::OwnedMutexGuard;
 
-use super::super::{Batch, LogId, MAX_READ_BYTES, ProcessedEntry, StoreError, Tree, TreeChange};
+use super::super::{Batch, LogId, MAX_READ_BYTES, ProcessedEntry, StoreError, Ticket, Tree, TreeChange};
 use super::connection::{WriteTransaction, column, failed, number, portions, stored, with_rows};
 use super::read::{json, parse_tree};
 
@@ -39,7 +39,7 @@ impl Batch for SqliteBatch {
         let waiting = next_waiting(connection, max_rows).await?;
         let moves = give_indexes(connection, waiting).await?;
         move_rows(connection, &moves).await?;
-        Ok(moves.into_iter().map(|(_, entry)| entry).collect())
+        Ok(moves)
     }
 
     async fn trees(&mut self, logs: &[LogId]) -> Result<Vec<Tree>, StoreError> {
@@ -80,18 +80,19 @@ async fn entries_in_no_tree(
     limit: u32,
 ) -> Result<Vec<ProcessedEntry>, StoreError> {
     let rows = sqlx::query(
-        "select p.log_id, p.id, p.data, p.leaf_hash
+        "select p.log_id, p.id, p.source_id, p.data, p.leaf_hash
          from tree t cross join processed_log p on p.log_id = t.log_id and p.id >= t.size
          order by p.log_id, p.id limit ?",
     );
     let rows = rows.bind(i64::from(limit)).fetch_all(connection).await.map_err(failed)?;
     let entry = |row| {
-        let leaf_hash = Hash::from_slice(column(row, 3)?)
+        let leaf_hash = Hash::from_slice(column(row, 4)?)
             .ok_or_else(|| StoreError::Damaged("a leaf hash has not 32 bytes".to_owned()))?;
         Ok(ProcessedEntry {
             log: LogId(column(row, 0)?),
             index: LeafIndex(number(column(row, 1)?)?),
-            data: column(row, 2)?,
+            ticket: Ticket(column(row, 2)?),
+            data: column::<Vec<u8>>(row, 3)?.into(),
             leaf_hash: Some(leaf_hash),
         })
     };
@@ -100,7 +101,7 @@ async fn entries_in_no_tree(
 
 /// A row of `append_only_log`.
 struct Waiting {
-    id: i64,
+    ticket: Ticket,
     log: LogId,
     data: Vec<u8>,
 }
@@ -116,16 +117,16 @@ async fn next_waiting(connection: &mut SqliteConnection, max_rows: u32) -> Resul
         if bytes > MAX_READ_BYTES && !waiting.is_empty() {
             break;
         }
-        waiting.push(Waiting { id: column(&row, 0)?, log: LogId(column(&row, 1)?), data });
+        waiting.push(Waiting { ticket: Ticket(column(&row, 0)?), log: LogId(column(&row, 1)?), data });
     }
     Ok(waiting)
 }
 
-/// Gives each row the next index of its log, and orders them by log and index; with each its id.
+/// Gives each row the next index of its log, and orders them by log and index.
 async fn give_indexes(
     connection: &mut SqliteConnection,
     mut waiting: Vec<Waiting>,
-) -> Result<Vec<(i64, ProcessedEntry)>, StoreError> {
+) -> Result<Vec<ProcessedEntry>, StoreError> {
     let logs: HashSet<LogId> = waiting.iter().map(|row| row.log).collect();
     let rows = sqlx::query(
         "select value, coalesce((select max(id) from processed_log where log_id = value) + 1, 0) from json_each(?)",
@@ -135,21 +136,18 @@ async fn give_indexes(
     for row in rows.fetch_all(connection).await.map_err(failed)? {
         next.insert(LogId(column(&row, 0)?), number(column(&row, 1)?)?);
     }
-    waiting.sort_unstable_by_key(|row| (row.log, row.id));
-    let moves = waiting.into_iter().map(|Waiting { id, log, data }| {
+    waiting.sort_unstable_by_key(|row| (row.log, row.ticket));
+    let moves = waiting.into_iter().map(|Waiting { ticket, log, data }| {
         let next = next.entry(log).or_default();
         let index = LeafIndex(*next);
         *next = next.saturating_add(1);
-        (id, ProcessedEntry { log, index, leaf_hash: Some(Hash::leaf(&data)), data })
+        ProcessedEntry { log, index, ticket, leaf_hash: Some(Hash::leaf(&data)), data: data.into() }
     });
     Ok(moves.collect())
 }
 
-async fn move_rows(
-    connection: &mut SqliteConnection,
-    moves: &[(i64, ProcessedEntry)],
-) -> Result<(), StoreError> {
-    let Some(last) = moves.iter().map(|(id, _)| *id).max() else { return Ok(()) };
+async fn move_rows(connection: &mut SqliteConnection, moves: &[ProcessedEntry]) -> Result<(), StoreError> {
+    let Some(last) = moves.iter().map(|entry| entry.ticket.0).max() else { return Ok(()) };
     let mut moved = 0;
     for portion in portions(moves) {
         let sql = with_rows(
@@ -161,9 +159,9 @@ async fn move_rows(
                from given cross join append_only_log s on s.id = source_id",
         );
         let mut query = sqlx::query(sql);
-        for (id, entry) in portion {
+        for entry in portion {
             let leaf_hash = entry.leaf_hash.map(|hash| hash.0.to_vec());
-            query = query.bind(id).bind(entry.log.0).bind(stored(entry.index.0)).bind(leaf_hash);
+            query = query.bind(entry.ticket.0).bind(entry.log.0).bind(stored(entry.index.0)).bind(leaf_hash);
         }
         moved += query.execute(&mut *connection).await.map_err(failed)?.rows_affected();
     }

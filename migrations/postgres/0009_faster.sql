@@ -182,7 +182,7 @@ create or replace function attestlog.process_next_batch(max_rows integer, look_a
 returns table (log_id bigint, id bigint, source_id bigint, data bytea, leaf_hash bytea)
 language plpgsql security definer
 set search_path = attestlog, pg_temp set enable_seqscan = off set enable_bitmapscan = off set jit = off
-set max_parallel_workers_per_gather = 0 set work_mem = '64MB' as $$
+set max_parallel_workers_per_gather = 0 set work_mem = '64MB' set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare
     max_bytes constant bigint := 16 * 1024 * 1024;

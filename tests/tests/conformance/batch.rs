@@ -127,7 +127,7 @@ pub(super) async fn a_batch_returns_its_rows_by_log_and_index(database: &dyn Dat
         (b.id, 2, b"b2".to_vec()),
     ];
     for (entry, (log, index, data)) in entries.iter().zip(&expected) {
-        assert_eq!((entry.log, entry.index, &entry.data), (*log, LeafIndex(*index), data));
+        assert_eq!((entry.log, entry.index, &*entry.data), (*log, LeafIndex(*index), data.as_slice()));
         assert!(entry.leaf_hash.is_none_or(|leaf_hash| leaf_hash == Hash::leaf(data)));
     }
     assert_eq!(entries.len(), expected.len());

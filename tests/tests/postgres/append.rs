@@ -32,7 +32,7 @@ async fn appends_bytes_as_they_are_and_json_as_postgresql_writes_it() {
     let mut app = connection(&url).await;
     append(&mut app, "default", b"\x00\xff raw", None).await.unwrap();
     app.execute("select attestlog.append('default', '{\"b\":1,  \"a\":\"\\u00e9\"}'::jsonb)").await.unwrap();
-    let entries: Vec<Vec<u8>> = process_all(&store, 10).await.into_iter().map(|entry| entry.data).collect();
+    let entries: Vec<_> = process_all(&store, 10).await.into_iter().map(|entry| entry.data).collect();
     assert_eq!(entries, [b"\x00\xff raw".to_vec(), "{\"a\": \"é\", \"b\": 1}".as_bytes().to_vec()]);
 }
 
@@ -162,7 +162,7 @@ async fn a_key_whose_transaction_rolled_back_is_free_again() {
     transaction.commit().await.unwrap();
     let entries = process_all(&store, 10).await;
     assert_eq!(entries.len(), 1);
-    assert_eq!(entries[0].data, b"stays");
+    assert_eq!(entries[0].data, b"stays".as_slice());
 }
 
 #[tokio::test]

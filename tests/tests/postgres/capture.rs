@@ -39,7 +39,7 @@ impl Tracking {
         for entry in &entries {
             assert_eq!(entry.log, self.log.id);
             let strict: bool = sqlx::query_scalar("select attestlog.is_event($1)")
-                .bind(&entry.data)
+                .bind(entry.data.to_vec())
                 .fetch_one(&mut self.app)
                 .await
                 .unwrap();

@@ -167,7 +167,7 @@ async fn a_change_is_one_of_bytes_and_not_of_what_an_operator_calls_different() 
         let column = &set[..1];
         let changes =
             format!(r#""changes": {{"before": {{"{column}": {before}}}, "after": {{"{column}": {after}}}}}"#);
-        let event = String::from_utf8(entries[0].data.clone()).unwrap();
+        let event = String::from_utf8(entries[0].data.to_vec()).unwrap();
         assert!(event.contains(&changes), "{changes} in {event}");
     }
 }

@@ -38,7 +38,7 @@ async fn a_server_that_is_down_is_unavailable_and_comes_back() {
     let answer = store.scan(LogId(1), 0..9, &mut |_, _, _| ()).await;
     assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
     cluster.start_again();
-    assert_eq!(process_all(&store, 10).await[0].data, b"acknowledged");
+    assert_eq!(process_all(&store, 10).await[0].data, b"acknowledged".as_slice());
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ async fn insert(connection: &mut PgConnection, logs: u32, name: &str, rows: u32)
 }
 
 fn texts(entries: &[ProcessedEntry]) -> Vec<String> {
-    entries.iter().map(|entry| String::from_utf8(entry.data.clone()).unwrap()).collect()
+    entries.iter().map(|entry| String::from_utf8(entry.data.to_vec()).unwrap()).collect()
 }
 
 /// The texts `name 0`, `name 1`, …
@@ -271,7 +271,7 @@ async fn rows_that_the_hint_hides_are_found_when_it_looks_at_everything() {
     execute(&url, "insert into attestlog.append_only_log (log_id, xid, data) values (1, '4', 'hidden')")
         .await;
     assert_eq!(process(&store, 10, false).await.unwrap().unwrap().len(), 0);
-    assert_eq!(process(&store, 10, true).await.unwrap().unwrap()[0].data, b"hidden");
+    assert_eq!(process(&store, 10, true).await.unwrap().unwrap()[0].data, b"hidden".as_slice());
 }
 
 /// Calls the function in a transaction of its own; returns the rows moved, the index entries of append_only_log that

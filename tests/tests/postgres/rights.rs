@@ -141,7 +141,7 @@ async fn a_writer_can_append_and_nothing_else() {
     let entries = process_all(&store, 10).await;
     assert_eq!(entries.len(), 4);
     assert!(entries.iter().all(|entry| entry.log == log.id));
-    assert_eq!(entries[3].data, b"last");
+    assert_eq!(entries[3].data, b"last".as_slice());
     writer.execute("drop table log, append_only_log").await.unwrap();
     user.drop().await;
 }

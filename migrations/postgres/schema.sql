@@ -2,48 +2,79 @@
 
 CREATE SCHEMA attestlog;
 
+CREATE DOMAIN attestlog.entry AS bytea
+	CONSTRAINT entry_size CHECK (((octet_length(VALUE) >= 1) AND (octet_length(VALUE) <= 65535)));
+
 CREATE FUNCTION attestlog.append(log text, data bytea, idempotency_key text DEFAULT NULL::text) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'attestlog', 'pg_temp'
     AS $$
 declare
-    target attestlog.log;
-    appended record;
+    ticket bigint;
 begin
-    select * into target from attestlog.log l where l.name = append.log;
-    if not found then
-        raise exception 'log "%" does not exist', append.log
-            using errcode = 'undefined_object', hint = 'make it with: attestlog log create NAME --origin ORIGIN';
-    end if;
-    if data is null or octet_length(data) not between 1 and 65535 then
-        raise exception 'an entry has 1 to 65535 bytes, this one has %', coalesce(octet_length(data), 0)
-            using errcode = 'program_limit_exceeded';
-    end if;
-    if target.events = 'strict' and not is_event(data) then
-        raise exception 'log "%" takes audit events only', append.log
-            using errcode = 'check_violation',
-                  hint = 'an event is JSON with action, occurred_at, actor.type and actor.id';
-    end if;
     if append.idempotency_key is null then
-        insert into append_only_log (log_id, data) values (target.log_id, append.data) returning id into appended;
-        return appended.id;
+        insert into attestlog.append_only_log (log_id, data)
+            select l.log_id, append.data from attestlog.log l
+            where l.name operator(pg_catalog.=) append.log and l.events operator(pg_catalog.=) 'any'
+                and pg_catalog.octet_length(append.data) operator(pg_catalog.>) 0
+                and pg_catalog.octet_length(append.data) operator(pg_catalog.<=) 65535
+            returning id into ticket;
+        if found then
+            return ticket;
+        end if;
     end if;
-    select * into appended
-        from append_rows(array[target.log_id], array[append.data], array[append.idempotency_key]);
-    if appended.key_reused then
-        raise exception 'idempotency key "%" was used for a different entry', append.idempotency_key
-            using errcode = 'unique_violation', hint = 'use a new key for each entry, and the same one only to retry';
-    end if;
-    return appended.ticket;
+    return attestlog.append_checked(append.log, append.data, append.idempotency_key);
 end
 $$;
 
 CREATE FUNCTION attestlog.append(log text, data jsonb, idempotency_key text DEFAULT NULL::text) RETURNS bigint
-    LANGUAGE sql
-    SET search_path TO 'attestlog', 'pg_temp'
-    RETURN attestlog.append(log, convert_to((data)::text, 'UTF8'::name), idempotency_key);
+    LANGUAGE plpgsql SECURITY DEFINER
+    AS $$
+declare
+    entry constant pg_catalog.bytea := pg_catalog.convert_to(append.data::pg_catalog.text, 'UTF8');
+    ticket bigint;
+begin
+    if append.idempotency_key is null then
+        insert into attestlog.append_only_log (log_id, data)
+            select l.log_id, entry from attestlog.log l
+            where l.name operator(pg_catalog.=) append.log and l.events operator(pg_catalog.=) 'any'
+                and pg_catalog.octet_length(entry) operator(pg_catalog.<=) 65535
+            returning id into ticket;
+        if found then
+            return ticket;
+        end if;
+    end if;
+    return attestlog.append_checked(append.log, entry, append.idempotency_key);
+end
+$$;
 
 CREATE FUNCTION attestlog.append_all(log text, entries bytea[], idempotency_keys text[] DEFAULT NULL::text[]) RETURNS bigint[]
+    LANGUAGE plpgsql SECURITY DEFINER
+    AS $$
+declare
+    tickets bigint[];
+begin
+    if append_all.idempotency_keys is null and not exists (
+        select from pg_catalog.unnest(append_all.entries) d
+        where d is null or pg_catalog.octet_length(d) operator(pg_catalog.=) 0
+            or pg_catalog.octet_length(d) operator(pg_catalog.>) 65535
+    ) then
+        with appended as (
+            insert into attestlog.append_only_log (log_id, data)
+                select l.log_id, d from attestlog.log l cross join pg_catalog.unnest(append_all.entries) d
+                where l.name operator(pg_catalog.=) append_all.log and l.events operator(pg_catalog.=) 'any'
+                returning id
+        )
+        -- They were numbered in the order of the array, so that of their numbers is the same.
+        select pg_catalog.array_agg(id order by id) into tickets from appended;
+        if tickets is not null then
+            return tickets;
+        end if;
+    end if;
+    return attestlog.append_all_checked(append_all.log, append_all.entries, append_all.idempotency_keys);
+end
+$$;
+
+CREATE FUNCTION attestlog.append_all_checked(log text, entries bytea[], idempotency_keys text[]) RETURNS bigint[]
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'attestlog', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
@@ -54,9 +85,9 @@ declare
     reused bigint;
     tickets bigint[];
 begin
-    select * into target from attestlog.log l where l.name = append_all.log;
+    select * into target from attestlog.log l where l.name = append_all_checked.log;
     if not found then
-        raise exception 'log "%" does not exist', append_all.log
+        raise exception 'log "%" does not exist', append_all_checked.log
             using errcode = 'undefined_object', hint = 'make it with: attestlog log create NAME --origin ORIGIN';
     end if;
     if entries is null then
@@ -75,16 +106,10 @@ begin
     if target.events = 'strict' then
         select n into wrong from unnest(entries) with ordinality as u (d, n) where not is_event(d) order by n limit 1;
         if found then
-            raise exception 'log "%" takes audit events only', append_all.log
+            raise exception 'log "%" takes audit events only', append_all_checked.log
                 using errcode = 'check_violation', detail = format('Entry %s of the call is none.', wrong.n),
                       hint = 'an event is JSON with action, occurred_at, actor.type and actor.id';
         end if;
-    end if;
-    if coalesce(cardinality(array_remove(idempotency_keys, null)), 0) = 0 then
-        tickets := array(select nextval('append_only_log_id_seq') from generate_series(1, cardinality(entries)));
-        insert into append_only_log (id, log_id, data) overriding system value
-            select i, target.log_id, d from unnest(tickets, entries) as u (i, d);
-        return tickets;
     end if;
     select array_agg(r.ticket order by r.n), min(r.n) filter (where r.key_reused) into tickets, reused
         from append_rows(array_fill(target.log_id, array[cardinality(entries)]), entries, idempotency_keys)
@@ -95,7 +120,44 @@ begin
             using errcode = 'unique_violation', detail = format('It is that of entry %s of the call.', reused),
                   hint = 'use a new key for each entry, and the same one only to retry';
     end if;
-    return tickets;
+    return coalesce(tickets, '{}');
+end
+$$;
+
+CREATE FUNCTION attestlog.append_checked(log text, data bytea, idempotency_key text) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'attestlog', 'pg_temp'
+    AS $$
+declare
+    target attestlog.log;
+    appended record;
+begin
+    select * into target from attestlog.log l where l.name = append_checked.log;
+    if not found then
+        raise exception 'log "%" does not exist', append_checked.log
+            using errcode = 'undefined_object', hint = 'make it with: attestlog log create NAME --origin ORIGIN';
+    end if;
+    if data is null or octet_length(data) not between 1 and 65535 then
+        raise exception 'an entry has 1 to 65535 bytes, this one has %', coalesce(octet_length(data), 0)
+            using errcode = 'program_limit_exceeded';
+    end if;
+    if target.events = 'strict' and not is_event(data) then
+        raise exception 'log "%" takes audit events only', append_checked.log
+            using errcode = 'check_violation',
+                  hint = 'an event is JSON with action, occurred_at, actor.type and actor.id';
+    end if;
+    if append_checked.idempotency_key is null then
+        insert into append_only_log (log_id, data) values (target.log_id, append_checked.data)
+            returning id into appended;
+        return appended.id;
+    end if;
+    select * into appended
+        from append_rows(array[target.log_id], array[append_checked.data], array[append_checked.idempotency_key]);
+    if appended.key_reused then
+        raise exception 'idempotency key "%" was used for a different entry', append_checked.idempotency_key
+            using errcode = 'unique_violation', hint = 'use a new key for each entry, and the same one only to retry';
+    end if;
+    return appended.ticket;
 end
 $$;
 
@@ -160,8 +222,7 @@ CREATE TABLE attestlog.append_only_log (
     log_id bigint NOT NULL,
     xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
     appended_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    data bytea NOT NULL,
-    CONSTRAINT append_only_log_entry_size CHECK (((octet_length(data) >= 1) AND (octet_length(data) <= 65535)))
+    data attestlog.entry NOT NULL
 )
 WITH (autovacuum_vacuum_threshold='5000', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_cost_delay='0', autovacuum_vacuum_insert_threshold='-1', toast.autovacuum_vacuum_cost_delay='0');
 
@@ -705,6 +766,7 @@ CREATE FUNCTION attestlog.process_next_batch(max_rows integer, look_at_everythin
     SET jit TO 'off'
     SET max_parallel_workers_per_gather TO '0'
     SET work_mem TO '64MB'
+    SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 #variable_conflict use_column
 declare
@@ -717,6 +779,7 @@ declare
     low_xid xid8;
     ended xid8[] := '{}';
     batch record;
+    rows bigint;
     new_low xid8;
 begin
     if current_setting('transaction_isolation') <> 'read committed' then
@@ -745,53 +808,61 @@ begin
 
     -- The rest of a transaction that was cut, then transactions that ended late, then the others; each part in the
     -- order of its writers, and none begun before max_rows are found without it.
-    with candidate as (
+    with candidate as materialized (
         select * from (
-            (select 0 as part, ctid as place, xid, id, octet_length(data) as size from append_only_log
+            (select 0 as part, ctid as place, log_id, xid, id, octet_length(data) as size from append_only_log
              where xid = mark.cut_xid and id > mark.cut_id order by xid, id limit max_rows)
             union all
             (select 1, r.* from unnest(ended) e cross join lateral (
-                 select ctid, xid, id, octet_length(data) from append_only_log
+                 select ctid, log_id, xid, id, octet_length(data) from append_only_log
                  where xid = e order by xid, id limit max_rows) r)
             union all
-            (select 2, ctid, xid, id, octet_length(data) from append_only_log
+            (select 2, ctid, log_id, xid, id, octet_length(data) from append_only_log
              where xid >= low_xid and xid is distinct from mark.cut_xid order by xid, id limit max_rows)
         ) parts limit max_rows
     ),
-    ordered as (
-        select *, row_number() over w as position, sum(size) over w as bytes
-        from candidate window w as (order by part, xid, id)
+    found as (
+        select count(*) as rows, sum(size) as bytes from candidate
     ),
-    chosen as (
-        select * from ordered where bytes <= max_bytes
+    -- All of them, or as many as are not too long together.
+    chosen as materialized (
+        select part, place, log_id, xid, id from candidate where (select bytes from found) <= max_bytes
+        union all
+        select part, place, log_id, xid, id
+        from (select *, sum(size) over (order by part, xid, id) as bytes_up_to from candidate) c
+        where (select bytes from found) > max_bytes and bytes_up_to <= max_bytes
+    ),
+    last as (
+        select part, xid, id from chosen order by part desc, xid desc, id desc limit 1
+    ),
+    -- One probe for each log, however many of the rows are in it.
+    next as materialized (
+        select l.log_id, coalesce((select max(p.id) from processed_log p where p.log_id = l.log_id), -1) as id
+        from (select distinct log_id from chosen) l
+    ),
+    numbered as (
+        select place, log_id, row_number() over (partition by log_id order by part, xid, id) as n from chosen
     )
-    select array_agg(place) as places, count(*) as rows,
-           count(*) = max_rows or count(*) < (select count(*) from candidate) as cut,
-           (array_agg(part order by position desc))[1] as last_part,
-           (array_agg(xid order by position desc))[1] as last_xid,
-           (array_agg(id order by position desc))[1] as last_id
-        into batch from chosen;
+    select array_agg(place) as places, array_agg(next.id + n) as ids, count(*) as rows,
+           count(*) = max_rows or count(*) < (select rows from found) as cut,
+           (select part from last) as last_part, (select xid from last) as last_xid, (select id from last) as last_id
+        into batch from numbered join next using (log_id);
 
     if batch.rows > 0 then
         return query
-            with moved as (
-                delete from append_only_log where ctid = any (batch.places)
-                returning log_id, id as source_id, appended_at, data, xid,
-                          case when xid = mark.cut_xid then 0 when xid = any (ended) then 1 else 2 end as part
-            ),
-            numbered as (
-                select m.*, row_number() over (partition by m.log_id order by m.part, m.xid, m.source_id) as n
-                from moved m
-            ),
-            -- One probe for each log, however many of the rows are in it.
-            next as materialized (
-                select m.log_id, coalesce((select max(p.id) from processed_log p where p.log_id = m.log_id), -1) as id
-                from (select distinct log_id from moved) m
-            )
             insert into processed_log (log_id, id, source_id, appended_at, data)
-                select m.log_id, next.id + m.n, m.source_id, m.appended_at, m.data
-                from numbered m join next on next.log_id = m.log_id
+                select s.log_id, u.id, s.id, s.appended_at, s.data
+                from unnest(batch.places, batch.ids) as u (place, id) join append_only_log s on s.ctid = u.place
                 returning log_id, id, source_id, data, leaf_hash;
+        get diagnostics rows = row_count;
+        if rows = batch.rows then
+            delete from append_only_log where ctid = any (batch.places);
+            get diagnostics rows = row_count;
+        end if;
+        -- Someone with the owner's rights deletes rows at this moment.
+        if rows <> batch.rows then
+            raise exception 'append_only_log was changed by someone else' using errcode = 'serialization_failure';
+        end if;
     end if;
 
     if batch.rows > 0 or not trusted then
@@ -1280,6 +1351,10 @@ GRANT ALL ON FUNCTION attestlog.append(log text, data jsonb, idempotency_key tex
 REVOKE ALL ON FUNCTION attestlog.append_all(log text, entries bytea[], idempotency_keys text[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION attestlog.append_all(log text, entries bytea[], idempotency_keys text[]) TO attestlog_writer;
 GRANT ALL ON FUNCTION attestlog.append_all(log text, entries bytea[], idempotency_keys text[]) TO attestlog_processor;
+
+REVOKE ALL ON FUNCTION attestlog.append_all_checked(log text, entries bytea[], idempotency_keys text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION attestlog.append_checked(log text, data bytea, idempotency_key text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION attestlog.append_rows(log_ids bigint[], entries bytea[], idempotency_keys text[], longest_wait integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION attestlog.append_rows(log_ids bigint[], entries bytea[], idempotency_keys text[], longest_wait integer) TO attestlog_processor;

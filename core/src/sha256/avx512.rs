@@ -190,6 +190,7 @@ fn sixteen_nodes(pairs: &[[Hash; 2]; LANES]) -> [Hash; LANES] {
 }
 
 /// FIPS 180-4 §6.2.2 on a block of each message.
+#[expect(clippy::indexing_slicing, reason = "below 16 in arrays of 16")]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn compress(sums: &mut [Words; 8], mut words: [Words; 16]) {
     let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = *sums;
@@ -200,7 +201,10 @@ fn compress(sums: &mut [Words; 8], mut words: [Words; 16]) {
             }
             let word = words[step];
             let choice = _mm512_ternarylogic_epi32::<0xca>(e, f, g);
-            let t1 = add(add(add(h, add(word, splat(*constant))), choice), xor3(ror::<6>(e), ror::<11>(e), ror::<25>(e)));
+            let t1 = add(
+                add(add(h, add(word, splat(*constant))), choice),
+                xor3(ror::<6>(e), ror::<11>(e), ror::<25>(e)),
+            );
             let majority = _mm512_ternarylogic_epi32::<0xe8>(a, b, c);
             let t2 = add(xor3(ror::<2>(a), ror::<13>(a), ror::<22>(a)), majority);
             (h, g, f, e) = (g, f, e, add(d, t1));
@@ -214,6 +218,7 @@ fn compress(sums: &mut [Words; 8], mut words: [Words; 16]) {
 
 /// Replaces a word of the schedule by the one sixteen steps later.
 #[inline]
+#[expect(clippy::indexing_slicing, reason = "below 16 in arrays of 16")]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn extend_schedule(words: &mut [Words; 16], step: usize) {
     let [second, tenth, fifteenth] = [1, 9, 14].map(|later| words[(step + later) % 16]);
@@ -278,6 +283,7 @@ fn columns(sums: [Words; 8]) -> [[u32; 8]; LANES] {
 
 /// The columns of these rows: first within each quarter of them, then the quarters.
 #[inline]
+#[expect(clippy::indexing_slicing, reason = "below 16 in arrays of 16")]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn transpose(mut rows: [Words; 16]) -> [Words; 16] {
     for [a, b, c, d] in rows.as_chunks_mut().0 {

@@ -12,6 +12,7 @@ use crate::sha256::{many, node, nodes, one};
 
 /// A SHA-256 value: of a leaf, of a node, or of a whole tree (its root).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(transparent)]
 pub struct Hash(pub [u8; 32]);
 
 impl Hash {

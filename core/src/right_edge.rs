@@ -19,6 +19,10 @@ pub struct FullTile {
     pub hashes: Vec<Hash>,
 }
 
+/// The leaves that are appended together: so many that there are many nodes to hash on each level of their tiles, and
+/// that all of them stay in a processor's cache.
+const LEAVES_AT_ONCE: usize = 8 * TILE_WIDTH;
+
 /// A tree to which leaves can be appended, without the tiles that are already full.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RightEdge {
@@ -89,8 +93,14 @@ impl RightEdge {
     }
 
     /// Appends leaves, as [`append`](Self::append) does one after the other, in less time; the tiles that they
-    /// complete go to `full`, those of the lowest level first.
+    /// complete go to `full`, those of each level in their order.
     pub fn extend(&mut self, leaves: &[Hash], full: &mut Vec<FullTile>) {
+        for some in leaves.chunks(LEAVES_AT_ONCE) {
+            self.extend_by_some(some, full);
+        }
+    }
+
+    fn extend_by_some(&mut self, leaves: &[Hash], full: &mut Vec<FullTile>) {
         let size = self.size;
         self.size = size.saturating_add(leaves.len() as u64);
         let (mut level, mut row) = (0_u8, leaves.to_vec());
@@ -167,7 +177,9 @@ mod tests {
             let some = &leaves[start..start + length];
             some.iter().for_each(|leaf| one_by_one.append(*leaf, &mut own));
             at_once.extend(some, &mut full);
-            own.sort_by_key(|tile| tile.id);
+            for tiles in [&mut own, &mut full] {
+                tiles.sort_by_key(|tile| tile.id);
+            }
             assert_eq!((&at_once, full), (&one_by_one, own), "{length} after {start}");
             start += length;
         }

@@ -86,22 +86,64 @@ struct Padded<'a> {
 
 impl<'a> Padded<'a> {
     fn new(prefix: u8, message: &'a [u8]) -> Self {
-        let (first, rest) = message.split_at_checked(63).unwrap_or((message, &[]));
-        let (middle, last) = rest.as_chunks();
         let mut ends = [[0; 64]; 3];
-        let mut room = ends.as_flattened_mut();
-        for part in [&[prefix], first, last, &[0x80]] {
-            let Some((own, after)) = room.split_at_mut_checked(part.len()) else { break };
-            own.copy_from_slice(part);
-            room = after;
+        let [[own_prefix, own_first @ ..], _, _] = &mut ends;
+        *own_prefix = prefix;
+        let (middle, last, mut end) = match message.split_first_chunk::<63>() {
+            Some((first, rest)) => {
+                *own_first = *first;
+                let (middle, last) = rest.as_chunks();
+                (middle, last, 64)
+            }
+            None => (&[][..], message, 1),
+        };
+        for part in [last, &[0x80]] {
+            if let Some(own) = ends.as_flattened_mut().get_mut(end..end + part.len()) {
+                own.copy_from_slice(part);
+                end += part.len();
+            }
         }
         // The length takes the last 8 bytes of a block.
-        let ends_used = (1 + first.len() + last.len() + 1 + 8).div_ceil(64);
+        let ends_used = (end + 8).div_ceil(64);
         let bits = (1 + message.len() as u64).wrapping_mul(8);
         if let Some([.., length]) = ends.get_mut(ends_used - 1).map(|block| block.as_chunks_mut().0) {
             *length = bits.to_be_bytes();
         }
         Self { ends, ends_used, middle }
+    }
+
+    /// No message and no blocks.
+    #[cfg(target_arch = "x86_64")]
+    const NOTHING: Self = Self { ends: [[0; 64]; 3], ends_used: 0, middle: &[] };
+
+    #[cfg(target_arch = "x86_64")]
+    const fn blocks(&self) -> usize {
+        self.ends_used + self.middle.len()
+    }
+
+    /// The block of that number; the first for a number that there is not.
+    #[cfg(target_arch = "x86_64")]
+    #[inline]
+    fn block(&self, number: usize) -> &Block {
+        let [first, ..] = &self.ends;
+        let middle = self.middle.get(number.wrapping_sub(1));
+        middle.or_else(|| self.ends.get(number.saturating_sub(self.middle.len()))).unwrap_or(first)
+    }
+
+    /// The hash, where `before` came out of so many blocks.
+    #[cfg(target_arch = "x86_64")]
+    fn finish(&self, blocks: usize, before: Hash) -> Hash {
+        if blocks >= self.blocks() {
+            return before;
+        }
+        let mut state = INITIAL;
+        for (word, bytes) in state.iter_mut().zip(before.0.as_chunks().0) {
+            *word = u32::from_be_bytes(*bytes);
+        }
+        for number in blocks..self.blocks() {
+            compress256(&mut state, core::slice::from_ref(self.block(number)));
+        }
+        hash_of(state)
     }
 
     fn head(&self) -> &[Block] {

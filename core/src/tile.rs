@@ -78,16 +78,11 @@ pub fn perfect_root(row: &[Hash]) -> Hash {
 /// The roots of full tiles whose hashes follow one another in `row`; what follows the last full tile has none.
 #[must_use]
 pub fn tile_roots(row: &[Hash]) -> Vec<Hash> {
-    let mut roots = Vec::with_capacity(row.len() / TILE_WIDTH);
-    // So many that there are many nodes on every level, and that all of them stay in a processor's cache.
-    for tiles in row.as_chunks::<TILE_WIDTH>().0.chunks(16) {
-        let mut row = tiles.as_flattened().to_vec();
-        for _ in 0..TILE_HEIGHT {
-            row = Hash::parents(&row);
-        }
-        roots.append(&mut row);
+    let mut row = row.as_chunks::<TILE_WIDTH>().0.as_flattened().to_vec();
+    for _ in 0..TILE_HEIGHT {
+        row = Hash::parents(&row);
     }
-    roots
+    row
 }
 
 /// The hashes of a tile from its bytes, which must be exactly `width` of them.

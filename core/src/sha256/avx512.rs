@@ -12,12 +12,10 @@ use core::arch::x86_64::{
     _mm512_srli_epi32, _mm512_ternarylogic_epi32, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64,
     _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
 };
+use core::array;
 use core::mem::transmute;
-use core::slice;
 
-use sha2::block_api::compress256;
-
-use super::{Block, INITIAL, NODE_BITS, Padded, hash_of, node};
+use super::{Block, INITIAL, NODE_BITS, Padded, node, one};
 use crate::hash::{Hash, NODE};
 
 cpufeatures::new!(processor, "avx512f", "avx512bw");
@@ -40,6 +38,9 @@ const LANES: usize = 16;
 
 /// Up to so many messages take less time one by one.
 const FEW: usize = 8;
+
+/// The messages that are put in the order of their lengths, so that those in the lanes end together.
+const SORTED: usize = 256;
 
 /// A word of each message.
 type Words = __m512i;
@@ -79,99 +80,74 @@ impl Avx512 {
     }
 }
 
-/// A message in a lane.
-#[derive(Clone, Copy)]
-struct Lane<'a> {
-    padded: Padded<'a>,
-    /// The blocks that were taken in, and that there are.
-    done: usize,
-    blocks: usize,
-    /// Its position among the messages.
-    position: usize,
-}
-
-impl<'a> Lane<'a> {
-    /// The lane of no message.
-    const EMPTY: Self = Self {
-        padded: Padded { ends: [[0; 64]; 3], ends_used: 0, middle: &[] },
-        done: 0,
-        blocks: 0,
-        position: 0,
-    };
-
-    fn new(prefix: u8, message: &'a [u8], position: usize) -> Self {
-        let padded = Padded::new(prefix, message);
-        Self { padded, done: 0, blocks: padded.ends_used + padded.middle.len(), position }
-    }
-
-    const fn left(&self) -> usize {
-        self.blocks.saturating_sub(self.done)
-    }
-
-    /// The next block; some block of a lane that has none.
-    #[inline]
-    fn block(&self) -> &Block {
-        let Padded { ends, middle, .. } = &self.padded;
-        let after_middle = || ends.get(self.done.saturating_sub(middle.len()));
-        let middle = || middle.get(self.done.wrapping_sub(1));
-        let [first, ..] = ends;
-        middle().or_else(after_middle).unwrap_or(first)
-    }
-}
-
 #[target_feature(enable = "avx512f,avx512bw")]
 fn sha256<'a>(prefix: u8, mut messages: impl Iterator<Item = &'a [u8]>) -> Vec<Hash> {
     let mut hashes = Vec::with_capacity(messages.size_hint().0);
-    let mut lanes = [Lane::EMPTY; LANES];
-    let mut sums = [_mm512_setzero_si512(); 8];
+    let mut some = Vec::with_capacity(messages.size_hint().0.min(SORTED));
     loop {
-        let mut begun = 0;
-        for (number, lane) in lanes.iter_mut().enumerate().filter(|(_, lane)| lane.left() == 0) {
-            let Some(message) = messages.next() else { break };
-            *lane = Lane::new(prefix, message, hashes.len());
-            hashes.push(Hash::EMPTY_ROOT);
-            begun |= 1 << number;
-        }
-        for (sum, initial) in sums.iter_mut().zip(INITIAL) {
-            *sum = _mm512_mask_blend_epi32(begun, *sum, splat(initial));
-        }
-        let working = || lanes.iter().filter(|lane| lane.left() > 0);
-        if working().count() <= FEW {
-            let states = columns(sums);
-            for (lane, state) in lanes.iter_mut().zip(states).filter(|(lane, _)| lane.left() > 0) {
-                let position = lane.position;
-                put(&mut hashes, position, finish(lane, state));
-            }
+        let first = hashes.len();
+        some.clear();
+        some.extend(
+            messages.by_ref().take(SORTED).enumerate().map(|(place, message)| Message { place, message }),
+        );
+        if some.is_empty() {
             return hashes;
         }
-        // All the lanes go on until the first of them is done.
-        let blocks = working().map(Lane::left).min().unwrap_or(0);
-        for _ in 0..blocks {
-            compress(&mut sums, transpose(lanes.each_ref().map(|lane| load(lane.block()))));
-            lanes.iter_mut().for_each(|lane| lane.done += 1);
-        }
-        for (lane, state) in lanes.iter_mut().zip(columns(sums)) {
-            if lane.done == lane.blocks {
-                put(&mut hashes, lane.position, hash_of(state));
+        hashes.resize(first + some.len(), Hash::EMPTY_ROOT);
+        some.sort_unstable_by_key(|message| message.message.len());
+        let own = hashes.get_mut(first..).unwrap_or_default();
+        for messages in some.chunks(LANES) {
+            if messages.len() > FEW {
+                sixteen_messages(prefix, messages, own);
+            } else {
+                messages.iter().for_each(|message| message.put(one(prefix, message.message), own));
             }
-            lane.done = lane.done.min(lane.blocks);
         }
     }
 }
 
-/// Takes in the rest of a message by itself.
-fn finish(lane: &mut Lane<'_>, mut state: [u32; 8]) -> Hash {
-    while lane.left() > 0 {
-        compress256(&mut state, slice::from_ref(lane.block()));
-        lane.done += 1;
+/// A message, and where its hash belongs.
+struct Message<'a> {
+    place: usize,
+    message: &'a [u8],
+}
+
+impl Message<'_> {
+    fn put(&self, hash: Hash, hashes: &mut [Hash]) {
+        if let Some(place) = hashes.get_mut(self.place) {
+            *place = hash;
+        }
     }
-    hash_of(state)
+}
+
+/// Hashes up to sixteen messages, the shortest first.
+#[target_feature(enable = "avx512f,avx512bw")]
+fn sixteen_messages(prefix: u8, messages: &[Message<'_>], hashes: &mut [Hash]) {
+    let lanes: [Padded<'_>; LANES] = array::from_fn(|lane| {
+        messages.get(lane).map_or(Padded::NOTHING, |message| Padded::new(prefix, message.message))
+    });
+    let mut sums = INITIAL.map(|word| splat(word));
+    // As long as there are more than a few: the lanes after the last message have no blocks.
+    let together = messages.iter().zip(&lanes).rev().nth(FEW).map_or(0, |(_, lane)| lane.blocks());
+    for step in 0..together {
+        let before = sums;
+        compress(&mut sums, transpose(lanes.each_ref().map(|lane| load(lane.block(step)))));
+        let ended = lanes.iter().rev().fold(0, |ended, lane| ended << 1 | u16::from(lane.blocks() <= step));
+        if ended > 0 {
+            for (sum, before) in sums.iter_mut().zip(before) {
+                *sum = _mm512_mask_blend_epi32(ended, *sum, before);
+            }
+        }
+    }
+    for ((message, lane), state) in messages.iter().zip(&lanes).zip(columns(sums)) {
+        message.put(lane.finish(together, state), hashes);
+    }
 }
 
 #[target_feature(enable = "avx512f,avx512bw")]
 fn sixteen_nodes(pairs: &[[Hash; 2]; LANES]) -> [Hash; LANES] {
     // The children's words; the message has them a byte later, after the prefix.
-    let children = transpose(pairs.each_ref().map(|[left, right]| load(&joined(left, right))));
+    let children = transpose(pairs.each_ref().map(|pair| load_pair(pair)));
     let mut before = splat(NODE.into());
     let later = |word: Words| {
         let both = _mm512_or_si512(_mm512_slli_epi32::<24>(before), _mm512_srli_epi32::<8>(word));
@@ -186,7 +162,7 @@ fn sixteen_nodes(pairs: &[[Hash; 2]; LANES]) -> [Hash; LANES] {
     let mut sums = INITIAL.map(|word| splat(word));
     compress(&mut sums, first);
     compress(&mut sums, second);
-    columns(sums).map(hash_of)
+    columns(sums)
 }
 
 /// FIPS 180-4 §6.2.2 on a block of each message.
@@ -251,34 +227,40 @@ fn xor3(a: Words, b: Words, c: Words) -> Words {
     _mm512_ternarylogic_epi32::<0x96>(a, b, c)
 }
 
-/// Sixteen words, the most significant byte of each first.
+/// The words of a block.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn load(block: &Block) -> Words {
     // SAFETY: both are 64 bytes, of which any are a value.
-    let words = unsafe { transmute::<Block, Words>(*block) };
-    _mm512_shuffle_epi8(words, _mm512_set4_epi32(0x0c0d_0e0f, 0x0809_0a0b, 0x0405_0607, 0x0001_0203))
+    swap_bytes(unsafe { transmute::<Block, Words>(*block) })
 }
 
-fn joined(left: &Hash, right: &Hash) -> Block {
-    let mut block = [0; 64];
-    let (first, second) = block.split_at_mut(Hash::LEN);
-    first.copy_from_slice(&left.0);
-    second.copy_from_slice(&right.0);
-    block
-}
-
-/// The sums of each message.
+/// The words of two hashes.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn columns(sums: [Words; 8]) -> [[u32; 8]; LANES] {
+fn load_pair(pair: &[Hash; 2]) -> Words {
+    // SAFETY: as above; a `Hash` is its bytes.
+    swap_bytes(unsafe { transmute::<[Hash; 2], Words>(*pair) })
+}
+
+/// The hashes that these are the sums of.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn columns(sums: [Words; 8]) -> [Hash; LANES] {
     let [a, b, c, d, e, f, g, h] = sums;
     let zero = _mm512_setzero_si512();
     transpose([a, b, c, d, e, f, g, h, zero, zero, zero, zero, zero, zero, zero, zero]).map(|row| {
-        // SAFETY: both are 64 bytes, of which any are a value.
-        let [first, _] = unsafe { transmute::<Words, [[u32; 8]; 2]>(row) };
-        first
+        // SAFETY: as above.
+        let [hash, _] = unsafe { transmute::<Words, [Hash; 2]>(swap_bytes(row)) };
+        hash
     })
+}
+
+/// The most significant byte of each word first, or last again.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn swap_bytes(words: Words) -> Words {
+    _mm512_shuffle_epi8(words, _mm512_set4_epi32(0x0c0d_0e0f, 0x0809_0a0b, 0x0405_0607, 0x0001_0203))
 }
 
 /// The columns of these rows: first within each quarter of them, then the quarters.
@@ -303,10 +285,4 @@ fn transpose(mut rows: [Words; 16]) -> [Words; 16] {
         columns[12 + column] = _mm512_shuffle_i32x4::<0xdd>(ab_odd, cd_odd);
     }
     columns
-}
-
-fn put(hashes: &mut [Hash], position: usize, hash: Hash) {
-    if let Some(place) = hashes.get_mut(position) {
-        *place = hash;
-    }
 }

@@ -5,6 +5,7 @@
 //! tenth. It is the only unsafe code of the workspace but for the allocator of the browser's verifier.
 #![expect(unsafe_code, reason = "functions for a processor are unsafe to call until the processor was asked")]
 
+use alloc::vec;
 use alloc::vec::Vec;
 use core::arch::x86_64::{
     __m512i, _mm512_add_epi32, _mm512_mask_blend_epi32, _mm512_or_si512, _mm512_ror_epi32, _mm512_set1_epi32,
@@ -12,26 +13,12 @@ use core::arch::x86_64::{
     _mm512_srli_epi32, _mm512_ternarylogic_epi32, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64,
     _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
 };
-use core::array;
 use core::mem::transmute;
 
-use super::{Block, INITIAL, NODE_BITS, Padded, node, one};
+use super::{Block, CONSTANTS, INITIAL, NODE_BITS, Padded, node, one};
 use crate::hash::{Hash, NODE};
 
 cpufeatures::new!(processor, "avx512f", "avx512bw");
-
-/// FIPS 180-4 §4.2.2.
-#[rustfmt::skip]
-const CONSTANTS: [u32; 64] = [
-    0x428a_2f98, 0x7137_4491, 0xb5c0_fbcf, 0xe9b5_dba5, 0x3956_c25b, 0x59f1_11f1, 0x923f_82a4, 0xab1c_5ed5,
-    0xd807_aa98, 0x1283_5b01, 0x2431_85be, 0x550c_7dc3, 0x72be_5d74, 0x80de_b1fe, 0x9bdc_06a7, 0xc19b_f174,
-    0xe49b_69c1, 0xefbe_4786, 0x0fc1_9dc6, 0x240c_a1cc, 0x2de9_2c6f, 0x4a74_84aa, 0x5cb0_a9dc, 0x76f9_88da,
-    0x983e_5152, 0xa831_c66d, 0xb003_27c8, 0xbf59_7fc7, 0xc6e0_0bf3, 0xd5a7_9147, 0x06ca_6351, 0x1429_2967,
-    0x27b7_0a85, 0x2e1b_2138, 0x4d2c_6dfc, 0x5338_0d13, 0x650a_7354, 0x766a_0abb, 0x81c2_c92e, 0x9272_2c85,
-    0xa2bf_e8a1, 0xa81a_664b, 0xc24b_8b70, 0xc76c_51a3, 0xd192_e819, 0xd699_0624, 0xf40e_3585, 0x106a_a070,
-    0x19a4_c116, 0x1e37_6c08, 0x2748_774c, 0x34b0_bcb5, 0x391c_0cb3, 0x4ed8_aa4a, 0x5b9c_ca4f, 0x682e_6ff3,
-    0x748f_82ee, 0x78a5_636f, 0x84c8_7814, 0x8cc7_0208, 0x90be_fffa, 0xa450_6ceb, 0xbef9_a3f7, 0xc671_78f2,
-];
 
 /// The messages that are hashed at once.
 const LANES: usize = 16;
@@ -62,19 +49,20 @@ impl Avx512 {
 
     /// The hashes of the inner nodes over these pairs.
     pub(super) fn nodes(self, pairs: &[[Hash; 2]]) -> Vec<Hash> {
-        let (sixteens, rest) = pairs.as_chunks();
-        let mut hashes = Vec::with_capacity(pairs.len());
-        for sixteen in sixteens {
+        let mut hashes = vec![Hash::EMPTY_ROOT; pairs.len()];
+        let ((sixteens, rest), (own, own_rest)) = (pairs.as_chunks(), hashes.as_chunks_mut());
+        for (pairs, hashes) in sixteens.iter().zip(own) {
             // SAFETY: as above.
-            hashes.extend(unsafe { sixteen_nodes(sixteen) });
+            unsafe { sixteen_nodes(pairs, hashes) };
         }
         if rest.len() > FEW {
-            let mut sixteen = [[Hash::EMPTY_ROOT; 2]; LANES];
-            sixteen.iter_mut().zip(rest).for_each(|(lane, pair)| *lane = *pair);
+            let (mut pairs, mut hashes) = ([[Hash::EMPTY_ROOT; 2]; LANES], [Hash::EMPTY_ROOT; LANES]);
+            pairs.iter_mut().zip(rest).for_each(|(lane, pair)| *lane = *pair);
             // SAFETY: as above.
-            hashes.extend(unsafe { sixteen_nodes(&sixteen) }.into_iter().take(rest.len()));
+            unsafe { sixteen_nodes(&pairs, &mut hashes) };
+            own_rest.iter_mut().zip(hashes).for_each(|(own, hash)| *own = hash);
         } else {
-            hashes.extend(rest.iter().map(|[left, right]| node(left, right)));
+            own_rest.iter_mut().zip(rest).for_each(|(own, [left, right])| *own = node(left, right));
         }
         hashes
     }
@@ -120,49 +108,75 @@ impl Message<'_> {
     }
 }
 
+// The loops below have no closures: a function over closures that is not inlined calls each through one that saves and
+// clears the vectors.
+
 /// Hashes up to sixteen messages, the shortest first.
 #[target_feature(enable = "avx512f,avx512bw")]
 fn sixteen_messages(prefix: u8, messages: &[Message<'_>], hashes: &mut [Hash]) {
-    let lanes: [Padded<'_>; LANES] = array::from_fn(|lane| {
-        messages.get(lane).map_or(Padded::NOTHING, |message| Padded::new(prefix, message.message))
-    });
-    let mut sums = INITIAL.map(|word| splat(word));
+    let mut lanes = [Padded::NOTHING; LANES];
+    for (lane, message) in lanes.iter_mut().zip(messages) {
+        *lane = Padded::new(prefix, message.message);
+    }
     // As long as there are more than a few: the lanes after the last message have no blocks.
     let together = messages.iter().zip(&lanes).rev().nth(FEW).map_or(0, |(_, lane)| lane.blocks());
+    let least = lanes.iter().map(Padded::blocks).min().unwrap_or(0);
+    let mut sums = initial();
     for step in 0..together {
+        let mut words = [_mm512_setzero_si512(); 16];
+        for (word, lane) in words.iter_mut().zip(&lanes) {
+            *word = load(lane.block(step));
+        }
         let before = sums;
-        compress(&mut sums, transpose(lanes.each_ref().map(|lane| load(lane.block(step)))));
-        let ended = lanes.iter().rev().fold(0, |ended, lane| ended << 1 | u16::from(lane.blocks() <= step));
-        if ended > 0 {
+        compress(&mut sums, transpose(words));
+        if step >= least {
+            let ended =
+                lanes.iter().rev().fold(0, |ended, lane| ended << 1 | u16::from(lane.blocks() <= step));
             for (sum, before) in sums.iter_mut().zip(before) {
                 *sum = _mm512_mask_blend_epi32(ended, *sum, before);
             }
         }
     }
-    for ((message, lane), state) in messages.iter().zip(&lanes).zip(columns(sums)) {
+    let mut states = [Hash::EMPTY_ROOT; LANES];
+    store(sums, &mut states);
+    for ((message, lane), state) in messages.iter().zip(&lanes).zip(states) {
         message.put(lane.finish(together, state), hashes);
     }
 }
 
+/// Hashes sixteen nodes.
 #[target_feature(enable = "avx512f,avx512bw")]
-fn sixteen_nodes(pairs: &[[Hash; 2]; LANES]) -> [Hash; LANES] {
+fn sixteen_nodes(pairs: &[[Hash; 2]; LANES], hashes: &mut [Hash; LANES]) {
+    let mut words = [_mm512_setzero_si512(); 16];
+    for (word, pair) in words.iter_mut().zip(pairs) {
+        *word = load_pair(pair);
+    }
     // The children's words; the message has them a byte later, after the prefix.
-    let children = transpose(pairs.each_ref().map(|pair| load_pair(pair)));
+    let mut first = transpose(words);
     let mut before = splat(NODE.into());
-    let later = |word: Words| {
-        let both = _mm512_or_si512(_mm512_slli_epi32::<24>(before), _mm512_srli_epi32::<8>(word));
-        before = word;
-        both
-    };
-    let first = children.map(later);
+    for word in &mut first {
+        let children = *word;
+        *word = _mm512_or_si512(_mm512_slli_epi32::<24>(before), _mm512_srli_epi32::<8>(children));
+        before = children;
+    }
     let mut second = [_mm512_setzero_si512(); 16];
     let [begin, .., length] = &mut second;
     *begin = _mm512_or_si512(_mm512_slli_epi32::<24>(before), splat(0x0080_0000));
     *length = splat(NODE_BITS.into());
-    let mut sums = INITIAL.map(|word| splat(word));
+    let mut sums = initial();
     compress(&mut sums, first);
     compress(&mut sums, second);
-    columns(sums)
+    store(sums, hashes);
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn initial() -> [Words; 8] {
+    let mut sums = [_mm512_setzero_si512(); 8];
+    for (sum, initial) in sums.iter_mut().zip(INITIAL) {
+        *sum = splat(initial);
+    }
+    sums
 }
 
 /// FIPS 180-4 §6.2.2 on a block of each message.
@@ -197,7 +211,8 @@ fn compress(sums: &mut [Words; 8], mut words: [Words; 16]) {
 #[expect(clippy::indexing_slicing, reason = "below 16 in arrays of 16")]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn extend_schedule(words: &mut [Words; 16], step: usize) {
-    let [second, tenth, fifteenth] = [1, 9, 14].map(|later| words[(step + later) % 16]);
+    let (second, tenth, fifteenth) =
+        (words[(step + 1) % 16], words[(step + 9) % 16], words[(step + 14) % 16]);
     let sigma0 = xor3(ror::<7>(second), ror::<18>(second), _mm512_srli_epi32::<3>(second));
     let sigma1 = xor3(ror::<17>(fifteenth), ror::<19>(fifteenth), _mm512_srli_epi32::<10>(fifteenth));
     words[step] = add(add(words[step], sigma0), add(tenth, sigma1));
@@ -243,17 +258,17 @@ fn load_pair(pair: &[Hash; 2]) -> Words {
     swap_bytes(unsafe { transmute::<[Hash; 2], Words>(*pair) })
 }
 
-/// The hashes that these are the sums of.
+/// Puts down the hashes that these are the sums of.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn columns(sums: [Words; 8]) -> [Hash; LANES] {
+fn store(sums: [Words; 8], hashes: &mut [Hash; LANES]) {
     let [a, b, c, d, e, f, g, h] = sums;
     let zero = _mm512_setzero_si512();
-    transpose([a, b, c, d, e, f, g, h, zero, zero, zero, zero, zero, zero, zero, zero]).map(|row| {
+    let rows = transpose([a, b, c, d, e, f, g, h, zero, zero, zero, zero, zero, zero, zero, zero]);
+    for (hash, row) in hashes.iter_mut().zip(rows) {
         // SAFETY: as above.
-        let [hash, _] = unsafe { transmute::<Words, [Hash; 2]>(swap_bytes(row)) };
-        hash
-    })
+        [*hash, _] = unsafe { transmute::<Words, [Hash; 2]>(swap_bytes(row)) };
+    }
 }
 
 /// The most significant byte of each word first, or last again.
@@ -276,7 +291,7 @@ fn transpose(mut rows: [Words; 16]) -> [Words; 16] {
     }
     let mut columns = rows;
     for column in 0..4 {
-        let [a, b, c, d] = [0, 4, 8, 12].map(|quarter| rows[quarter + column]);
+        let (a, b, c, d) = (rows[column], rows[4 + column], rows[8 + column], rows[12 + column]);
         let (ab_even, ab_odd) = (_mm512_shuffle_i32x4::<0x88>(a, b), _mm512_shuffle_i32x4::<0xdd>(a, b));
         let (cd_even, cd_odd) = (_mm512_shuffle_i32x4::<0x88>(c, d), _mm512_shuffle_i32x4::<0xdd>(c, d));
         columns[column] = _mm512_shuffle_i32x4::<0x88>(ab_even, cd_even);

@@ -5,14 +5,14 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-#[cfg(not(target_feature = "simd128"))]
-use sha2::{Digest, Sha256};
-
 use crate::base64;
 use crate::error::ParseError;
+#[cfg(not(target_feature = "simd128"))]
+use crate::sha256::{many, node, nodes, one};
 
 /// A SHA-256 value: of a leaf, of a node, or of a whole tree (its root).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(transparent)]
 pub struct Hash(pub [u8; 32]);
 
 impl Hash {
@@ -34,7 +34,7 @@ impl Hash {
     /// The hash of an inner node: `SHA-256(0x01 || left || right)` (RFC 6962 §2.1).
     #[must_use]
     pub fn node(left: &Self, right: &Self) -> Self {
-        one(NODE, &children(left, right))
+        node(left, right)
     }
 
     /// The hashes of these entries, in their order.
@@ -48,7 +48,7 @@ impl Hash {
     #[must_use]
     pub fn parents(row: &[Self]) -> Vec<Self> {
         let (pairs, last) = row.as_chunks();
-        let mut parents = many(NODE, pairs.iter().map(|[left, right]| children(left, right)));
+        let mut parents = nodes(pairs);
         parents.extend_from_slice(last);
         parents
     }
@@ -70,9 +70,10 @@ impl Hash {
 }
 
 /// What is hashed before an entry, and before the children of a node.
-const LEAF: u8 = 0x00;
-const NODE: u8 = 0x01;
+pub(crate) const LEAF: u8 = 0x00;
+pub(crate) const NODE: u8 = 0x01;
 
+#[cfg(target_feature = "simd128")]
 fn children(left: &Hash, right: &Hash) -> [u8; 2 * Hash::LEN] {
     let mut both = [0; 2 * Hash::LEN];
     let (l, r) = both.split_at_mut(Hash::LEN);
@@ -81,16 +82,14 @@ fn children(left: &Hash, right: &Hash) -> [u8; 2 * Hash::LEN] {
     both
 }
 
-/// `SHA-256(prefix || message)`.
-#[cfg(not(target_feature = "simd128"))]
-fn one(prefix: u8, message: &[u8]) -> Hash {
-    Hash(Sha256::new().chain_update([prefix]).chain_update(message).finalize().into())
+#[cfg(target_feature = "simd128")]
+fn node(left: &Hash, right: &Hash) -> Hash {
+    one(NODE, &children(left, right))
 }
 
-/// `SHA-256(prefix || message)`, of each message.
-#[cfg(not(target_feature = "simd128"))]
-fn many(prefix: u8, messages: impl Iterator<Item: AsRef<[u8]>>) -> Vec<Hash> {
-    messages.map(|message| one(prefix, message.as_ref())).collect()
+#[cfg(target_feature = "simd128")]
+fn nodes(pairs: &[[Hash; 2]]) -> Vec<Hash> {
+    many(NODE, pairs.iter().map(|[left, right]| children(left, right)))
 }
 
 /// `SHA-256(prefix || message)`.
@@ -133,6 +132,8 @@ impl fmt::Debug for Hash {
 
 #[cfg(test)]
 mod tests {
+    use sha2::{Digest, Sha256};
+
     use super::*;
 
     #[test]

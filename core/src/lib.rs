@@ -32,6 +32,8 @@ mod policy;
 mod receipt;
 mod rfc3339;
 mod right_edge;
+#[cfg(not(target_feature = "simd128"))]
+mod sha256;
 mod tile;
 mod tree;
 
@@ -49,5 +51,5 @@ pub use policy::Policy;
 pub use receipt::Receipt;
 pub use rfc3339::is_rfc3339;
 pub use right_edge::{FullTile, RightEdge};
-pub use tile::{TILE_WIDTH, TileId, TilePath, format_tile, node_hash, parse_tile, perfect_root};
+pub use tile::{TILE_WIDTH, TileId, TilePath, format_tile, node_hash, parse_tile, perfect_root, tile_roots};
 pub use tree::{LeafIndex, NodeId, TreeHead, TreeSize, peaks, root_of_peaks};

@@ -75,6 +75,16 @@ pub fn perfect_root(row: &[Hash]) -> Hash {
     root_of_peaks(&row)
 }
 
+/// The roots of full tiles whose hashes follow one another in `row`; what follows the last full tile has none.
+#[must_use]
+pub fn tile_roots(row: &[Hash]) -> Vec<Hash> {
+    let mut row = row.as_chunks::<TILE_WIDTH>().0.as_flattened().to_vec();
+    for _ in 0..TILE_HEIGHT {
+        row = Hash::parents(&row);
+    }
+    row
+}
+
 /// The hashes of a tile from its bytes, which must be exactly `width` of them.
 ///
 /// # Errors

@@ -287,25 +287,24 @@ impl Work {
     fn integrate(self) -> Result<Done, SequenceError> {
         let Tree { log, mut edge, .. } = self.tree;
         let old_size = edge.size();
-        let mut full_tiles = Vec::new();
-        for entry in &self.entries {
-            let leaf = Hash::leaf(&entry.data);
+        let leaves = Hash::leaves(self.entries.iter().map(|entry| &*entry.data));
+        for ((entry, leaf), expected) in self.entries.iter().zip(&leaves).zip(old_size.0..) {
             let name = &self.log.log.name;
-            if entry.index != LeafIndex(edge.size().0) {
-                let expected = edge.size();
+            if entry.index != LeafIndex(expected) {
                 return Err(damaged(format!(
                     "entry {} of log \"{name}\" stands where {expected} belongs",
                     entry.index
                 )));
             }
-            if entry.leaf_hash.is_some_and(|stored| stored != leaf) {
+            if entry.leaf_hash.is_some_and(|stored| stored != *leaf) {
                 return Err(damaged(format!(
                     "the leaf hash of entry {} of log \"{name}\" is not its own",
                     entry.index
                 )));
             }
-            edge.append(leaf, &mut full_tiles);
         }
+        let mut full_tiles = Vec::new();
+        edge.extend(&leaves, &mut full_tiles);
         let head = if self.sign { Some(self.log.sign(&edge)?) } else { None };
         let checkpoint = head.as_ref().map(|head| head.format().into_bytes());
         let change = TreeChange { log, old_size, edge, full_tiles, checkpoint };

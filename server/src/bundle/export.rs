@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use attestlog_core::{
-    Checkpoint, Hash, InclusionProof, LeafIndex, ParseError, Receipt, RightEdge, TILE_WIDTH,
+    Checkpoint, Hash, InclusionProof, LeafIndex, ParseError, Receipt, RightEdge, TILE_WIDTH, format_tile,
 };
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -199,19 +199,20 @@ impl Export<'_> {
         for run in &self.runs {
             let mut next = run.start;
             while next < run.end {
-                for entry in self.read(next..run.end).await? {
-                    serde_json::to_writer(&mut lines, &EntryLine::new(next, &entry))
+                let entries = self.read(next..run.end).await?;
+                for entry in &entries {
+                    serde_json::to_writer(&mut lines, &EntryLine::new(next, entry))
                         .map_err(io::Error::from)
                         .and_then(|()| lines.write_all(b"\n"))
                         .map_err(io_error)?;
-                    let leaf = Hash::leaf(&entry);
-                    if manifest.proof == Proof::Complete {
-                        edge.append(leaf, &mut full);
-                        full.clear();
-                    } else {
-                        hashes.write_all(leaf.as_ref()).map_err(io_error)?;
-                    }
                     next += 1;
+                }
+                let leaves = Hash::leaves(entries.iter().map(Vec::as_slice));
+                if manifest.proof == Proof::Complete {
+                    edge.extend(&leaves, &mut full);
+                    full.clear();
+                } else {
+                    hashes.write_all(&format_tile(&leaves)).map_err(io_error)?;
                 }
             }
         }

@@ -25,6 +25,9 @@ const MAX_TEXT: u64 = 1 << 16;
 /// The longest line in bytes: JSON needs at most six for one of an entry.
 const MAX_LINE: u64 = 6 * MAX_ENTRY_SIZE as u64 + 64;
 
+/// The entries that are hashed at once: 16 MB at most.
+const ENTRIES_AT_ONCE: u64 = 256;
+
 /// The most zeros after the archive's end in bytes.
 const MAX_PADDING: u64 = 1 << 20;
 
@@ -170,11 +173,14 @@ fn verify_complete(
 ) -> Result<u64, BundleError> {
     let mut lines = Lines::of(members.next(ENTRIES)?, manifest);
     let (mut edge, mut full, mut bytes) = (RightEdge::EMPTY, Vec::new(), 0_u64);
-    for _ in 0..manifest.count {
-        let (_, entry) = lines.entry()?;
-        edge.append(Hash::leaf(&entry), &mut full);
+    let mut left = manifest.count;
+    while left > 0 {
+        let some = left.min(ENTRIES_AT_ONCE);
+        let entries: Vec<_> = (0..some).map(|_| lines.entry()).collect::<Result<_, _>>()?;
+        edge.extend(&Hash::leaves(entries.iter().map(|(_, entry)| &**entry)), &mut full);
         full.clear();
-        bytes += entry.len() as u64;
+        bytes += entries.iter().map(|(_, entry)| entry.len() as u64).sum::<u64>();
+        left -= some;
     }
     lines.end()?;
     if edge.head() == checkpoint.head() {

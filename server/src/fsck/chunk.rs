@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 
-use attestlog_core::{Hash, LeafIndex, TILE_WIDTH, TileId, perfect_root};
+use attestlog_core::{Hash, LeafIndex, TILE_WIDTH, TileId, perfect_root, tile_roots};
 
 use super::Context;
 use super::finding::{Finding, What};
 use super::roots::{CHUNK, tile_ids};
 use crate::store::StoreError;
 
-/// Progress is shown after so many entries.
-const STEP: u64 = 1024;
+/// The entries that are hashed at once, unless they have so many bytes.
+const ENTRIES_AT_ONCE: usize = 256;
+const BYTES_AT_ONCE: usize = 1 << 20;
 
 /// Up to 65,536 entries as they are stored, each reduced to its leaf hash, and the tiles over them.
 #[derive(Debug)]
@@ -61,14 +62,9 @@ impl Chunk {
         leaves.map(|(position, leaf)| self.columns.get(&position).copied().unwrap_or(*leaf)).collect()
     }
 
-    /// The number of full tiles.
-    pub(super) fn full_tiles(&self) -> usize {
-        self.leaves.len() / TILE_WIDTH
-    }
-
     /// The roots of the full tiles as the leaves have them.
     pub(super) fn roots_of_leaves(&self) -> Vec<Hash> {
-        (0..self.full_tiles()).map(|tile| perfect_root(self.leaves_of(tile))).collect()
+        tile_roots(&self.leaves)
     }
 
     /// The roots of the full tiles as the tiles have them, where `roots_of_leaves` are known.
@@ -88,7 +84,7 @@ pub(super) async fn read(context: &Context, number: u64) -> Result<Chunk, StoreE
     let mut sink = |index: LeafIndex, data: &[u8], column: &[u8]| reader.take(index.0, data, column);
     context.store.scan(context.log.id, range.clone(), &mut sink).await?;
     reader.skip_to(range.end);
-    reader.show();
+    reader.hash();
     context.bytes.fetch_add(reader.bytes, Ordering::Relaxed);
     let (leaves, columns, missing) = (reader.leaves, reader.columns, reader.missing);
     let mut chunk = Chunk { start: range.start, leaves, columns, tiles: Vec::new(), upper };
@@ -140,7 +136,7 @@ impl Chunk {
     }
 }
 
-/// Takes the entries of a range one after the other.
+/// Takes the entries of a range one after the other, and hashes many at once.
 struct Reader<'a> {
     context: &'a Context,
     start: u64,
@@ -149,8 +145,11 @@ struct Reader<'a> {
     columns: BTreeMap<usize, Hash>,
     missing: Vec<Range<u64>>,
     bytes: u64,
-    /// The entries that are not shown as progress yet.
-    unshown: u64,
+    /// The entries that are not hashed yet, which follow the leaves: their bytes, where each ends, and what is stored
+    /// beside each.
+    unhashed: Vec<u8>,
+    ends: Vec<usize>,
+    stored: Vec<Option<Hash>>,
 }
 
 impl<'a> Reader<'a> {
@@ -164,12 +163,14 @@ impl<'a> Reader<'a> {
             columns: BTreeMap::new(),
             missing: Vec::new(),
             bytes: 0,
-            unshown: 0,
+            unhashed: Vec::new(),
+            ends: Vec::new(),
+            stored: Vec::new(),
         }
     }
 
     const fn next(&self) -> u64 {
-        self.start + self.leaves.len() as u64
+        self.start + self.leaves.len() as u64 + self.ends.len() as u64
     }
 
     fn take(&mut self, index: u64, data: &[u8], column: &[u8]) {
@@ -178,30 +179,39 @@ impl<'a> Reader<'a> {
             return;
         }
         self.skip_to(index);
-        let leaf = Hash::leaf(data);
-        if column != leaf.as_ref() {
-            // One that is not a hash is wrong, whatever hash is put in its place.
-            let stored = Hash::from_slice(column).unwrap_or(Hash::EMPTY_ROOT);
-            self.columns.insert(self.leaves.len(), stored);
-        }
-        self.leaves.push(leaf);
-        self.bytes += data.len() as u64;
-        self.unshown += 1;
-        if self.unshown == STEP {
-            self.show();
+        self.unhashed.extend_from_slice(data);
+        self.ends.push(self.unhashed.len());
+        self.stored.push(Hash::from_slice(column));
+        if self.ends.len() == ENTRIES_AT_ONCE || self.unhashed.len() > BYTES_AT_ONCE {
+            self.hash();
         }
     }
 
+    fn hash(&mut self) {
+        let starts = std::iter::once(&0).chain(&self.ends);
+        let entry = |(start, end): (&usize, &usize)| self.unhashed.get(*start..*end).unwrap_or_default();
+        let leaves = Hash::leaves(starts.zip(&self.ends).map(entry));
+        for (position, (leaf, stored)) in (self.leaves.len()..).zip(leaves.iter().zip(&self.stored)) {
+            if *stored != Some(*leaf) {
+                // One that is not a hash is wrong, whatever hash is put in its place.
+                self.columns.insert(position, stored.unwrap_or(Hash::EMPTY_ROOT));
+            }
+        }
+        self.leaves.extend(leaves);
+        self.bytes += self.unhashed.len() as u64;
+        self.context.progress.add(self.ends.len() as u64);
+        self.unhashed.clear();
+        self.ends.clear();
+        self.stored.clear();
+    }
+
+    /// Goes on at `index`; what was not taken before it is missing.
     fn skip_to(&mut self, index: u64) {
         if self.next() < index {
+            self.hash();
             self.missing.push(self.next()..index);
             let width = usize::try_from(index - self.start).unwrap_or(0);
             self.leaves.resize(width, Hash::EMPTY_ROOT);
         }
-    }
-
-    fn show(&mut self) {
-        self.context.progress.add(self.unshown);
-        self.unshown = 0;
     }
 }

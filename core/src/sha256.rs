@@ -1,0 +1,266 @@
+//! SHA-256 of a prefix and a message, of one and of many, everywhere but in the browser.
+//!
+//! Implements the padding of FIPS 180-4 §5.1.1; the `sha2` crate has the compression function. Many messages are hashed
+//! [sixteen at once](avx512) by processors that can. WebAssembly has [lanes](crate::lanes) of its own.
+
+use alloc::vec::Vec;
+
+use sha2::block_api::compress256;
+
+use crate::hash::{Hash, NODE};
+
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod sha_ni;
+
+type Block = [u8; 64];
+
+/// FIPS 180-4 §5.3.3.
+const INITIAL: [u32; 8] =
+    [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
+
+/// FIPS 180-4 §4.2.2.
+#[cfg(target_arch = "x86_64")]
+#[rustfmt::skip]
+const CONSTANTS: [u32; 64] = [
+    0x428a_2f98, 0x7137_4491, 0xb5c0_fbcf, 0xe9b5_dba5, 0x3956_c25b, 0x59f1_11f1, 0x923f_82a4, 0xab1c_5ed5,
+    0xd807_aa98, 0x1283_5b01, 0x2431_85be, 0x550c_7dc3, 0x72be_5d74, 0x80de_b1fe, 0x9bdc_06a7, 0xc19b_f174,
+    0xe49b_69c1, 0xefbe_4786, 0x0fc1_9dc6, 0x240c_a1cc, 0x2de9_2c6f, 0x4a74_84aa, 0x5cb0_a9dc, 0x76f9_88da,
+    0x983e_5152, 0xa831_c66d, 0xb003_27c8, 0xbf59_7fc7, 0xc6e0_0bf3, 0xd5a7_9147, 0x06ca_6351, 0x1429_2967,
+    0x27b7_0a85, 0x2e1b_2138, 0x4d2c_6dfc, 0x5338_0d13, 0x650a_7354, 0x766a_0abb, 0x81c2_c92e, 0x9272_2c85,
+    0xa2bf_e8a1, 0xa81a_664b, 0xc24b_8b70, 0xc76c_51a3, 0xd192_e819, 0xd699_0624, 0xf40e_3585, 0x106a_a070,
+    0x19a4_c116, 0x1e37_6c08, 0x2748_774c, 0x34b0_bcb5, 0x391c_0cb3, 0x4ed8_aa4a, 0x5b9c_ca4f, 0x682e_6ff3,
+    0x748f_82ee, 0x78a5_636f, 0x84c8_7814, 0x8cc7_0208, 0x90be_fffa, 0xa450_6ceb, 0xbef9_a3f7, 0xc671_78f2,
+];
+
+/// The length of what is hashed for a node: the prefix and two hashes.
+const NODE_BITS: u16 = 8 * (1 + 2 * 32);
+
+/// `SHA-256(prefix || message)`.
+pub(crate) fn one(prefix: u8, message: &[u8]) -> Hash {
+    let padded = Padded::new(prefix, message);
+    let mut state = INITIAL;
+    compress256(&mut state, padded.head());
+    compress256(&mut state, padded.middle);
+    compress256(&mut state, padded.tail());
+    hash_of(state)
+}
+
+/// `SHA-256(prefix || message)`, of each message.
+pub(crate) fn many<'a>(prefix: u8, messages: impl Iterator<Item = &'a [u8]>) -> Vec<Hash> {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(avx512) = avx512::Avx512::detect() {
+        return avx512.sha256(prefix, messages);
+    }
+    messages.map(|message| one(prefix, message)).collect()
+}
+
+/// The hash of an inner node (RFC 6962 §2.1).
+pub(crate) fn node(left: &Hash, right: &Hash) -> Hash {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(sha_ni) = sha_ni::ShaNi::detect() {
+        return sha_ni.node(left, right);
+    }
+    node_in_blocks(left, right)
+}
+
+fn node_in_blocks(left: &Hash, right: &Hash) -> Hash {
+    let mut blocks = [[0; 64]; 2];
+    let (message, padding) = blocks.as_flattened_mut().split_at_mut(1 + 2 * Hash::LEN);
+    if let ([prefix, children @ ..], [end, .., high, low]) = (message, padding) {
+        *prefix = NODE;
+        let (first, second) = children.split_at_mut(Hash::LEN);
+        first.copy_from_slice(&left.0);
+        second.copy_from_slice(&right.0);
+        *end = 0x80;
+        [*high, *low] = NODE_BITS.to_be_bytes();
+    }
+    let mut state = INITIAL;
+    compress256(&mut state, &blocks);
+    hash_of(state)
+}
+
+/// The hashes of the inner nodes over these pairs.
+pub(crate) fn nodes(pairs: &[[Hash; 2]]) -> Vec<Hash> {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(avx512) = avx512::Avx512::detect() {
+        return avx512.nodes(pairs);
+    }
+    pairs.iter().map(|[left, right]| node(left, right)).collect()
+}
+
+fn hash_of(state: [u32; 8]) -> Hash {
+    let mut hash = [0; Hash::LEN];
+    for (bytes, word) in hash.as_chunks_mut().0.iter_mut().zip(state) {
+        *bytes = word.to_be_bytes();
+    }
+    Hash(hash)
+}
+
+/// `prefix || message || padding`, in blocks. Those in the middle are the message's own bytes.
+#[derive(Clone, Copy)]
+struct Padded<'a> {
+    /// The first block, and those after the middle: `prefix || message || padding` without the middle.
+    ends: [Block; 3],
+    /// How many of the ends there are, at least one.
+    ends_used: usize,
+    middle: &'a [Block],
+}
+
+impl<'a> Padded<'a> {
+    fn new(prefix: u8, message: &'a [u8]) -> Self {
+        let mut ends = [[0; 64]; 3];
+        let [[own_prefix, own_first @ ..], _, _] = &mut ends;
+        *own_prefix = prefix;
+        let (middle, last, mut end) = match message.split_first_chunk::<63>() {
+            Some((first, rest)) => {
+                *own_first = *first;
+                let (middle, last) = rest.as_chunks();
+                (middle, last, 64)
+            }
+            None => (&[][..], message, 1),
+        };
+        for part in [last, &[0x80]] {
+            if let Some(own) = ends.as_flattened_mut().get_mut(end..end + part.len()) {
+                own.copy_from_slice(part);
+                end += part.len();
+            }
+        }
+        // The length takes the last 8 bytes of a block.
+        let ends_used = (end + 8).div_ceil(64);
+        let bits = (1 + message.len() as u64).wrapping_mul(8);
+        if let Some([.., length]) = ends.get_mut(ends_used - 1).map(|block| block.as_chunks_mut().0) {
+            *length = bits.to_be_bytes();
+        }
+        Self { ends, ends_used, middle }
+    }
+
+    /// No message and no blocks.
+    #[cfg(target_arch = "x86_64")]
+    const NOTHING: Self = Self { ends: [[0; 64]; 3], ends_used: 0, middle: &[] };
+
+    #[cfg(target_arch = "x86_64")]
+    const fn blocks(&self) -> usize {
+        self.ends_used + self.middle.len()
+    }
+
+    /// The block of that number; the first for a number that there is not.
+    #[cfg(target_arch = "x86_64")]
+    #[inline]
+    fn block(&self, number: usize) -> &Block {
+        let [first, ..] = &self.ends;
+        let middle = self.middle.get(number.wrapping_sub(1));
+        middle.or_else(|| self.ends.get(number.saturating_sub(self.middle.len()))).unwrap_or(first)
+    }
+
+    /// The hash, where `before` came out of so many blocks.
+    #[cfg(target_arch = "x86_64")]
+    fn finish(&self, blocks: usize, before: Hash) -> Hash {
+        if blocks >= self.blocks() {
+            return before;
+        }
+        let mut state = INITIAL;
+        for (word, bytes) in state.iter_mut().zip(before.0.as_chunks().0) {
+            *word = u32::from_be_bytes(*bytes);
+        }
+        for number in blocks..self.blocks() {
+            compress256(&mut state, core::slice::from_ref(self.block(number)));
+        }
+        hash_of(state)
+    }
+
+    fn head(&self) -> &[Block] {
+        self.ends.get(..1).unwrap_or_default()
+    }
+
+    fn tail(&self) -> &[Block] {
+        self.ends.get(1..self.ends_used).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+    use crate::hash::LEAF;
+
+    fn by_the_crate(prefix: u8, message: &[u8]) -> Hash {
+        Hash(Sha256::new().chain_update([prefix]).chain_update(message).finalize().into())
+    }
+
+    fn bytes(length: usize) -> Vec<u8> {
+        (0_u8..=250).cycle().take(length).collect()
+    }
+
+    #[test]
+    fn messages_of_every_length_are_padded_right() {
+        for length in (0..=300).chain([65_534, 65_535]) {
+            let message = bytes(length);
+            let expected = by_the_crate(LEAF, &message);
+            assert_eq!(one(LEAF, &message), expected, "{length}");
+            for count in [0, 1, 8, 9, 15, 16, 17, 33] {
+                let hashes = many(LEAF, (0..count).map(|_| message.as_slice()));
+                assert_eq!(hashes, vec![expected; count], "{count} of {length} bytes");
+            }
+        }
+    }
+
+    #[test]
+    fn messages_of_different_lengths_are_hashed_together() {
+        let message = bytes(70_000);
+        for seed in 0_usize..200 {
+            let length = |place: usize| match (seed + place * place) % 7 {
+                0 => 0,
+                1 if seed % 3 == 0 => 65_535,
+                kind => (seed * 31 + place * 89) % (100 * kind + 1),
+            };
+            let messages: Vec<&[u8]> =
+                (0..seed % 71).map(|place| &message[place..place + length(place)]).collect();
+            let expected: Vec<Hash> = messages.iter().map(|message| by_the_crate(1, message)).collect();
+            assert_eq!(many(1, messages.into_iter()), expected, "{seed}");
+        }
+    }
+
+    #[test]
+    fn nodes_are_hashed_together_as_one_by_one() {
+        let row: Vec<Hash> = (0..200_u8).map(|byte| by_the_crate(LEAF, &[byte])).collect();
+        for count in 0..=100 {
+            let (pairs, _) = row[..2 * count].as_chunks();
+            let expected = pairs.iter().map(|[left, right]| by_the_crate(NODE, &[left.0, right.0].concat()));
+            let expected: Vec<Hash> = expected.collect();
+            assert_eq!(nodes(pairs), expected, "{count}");
+            for node in [node, node_in_blocks] {
+                assert_eq!(pairs.iter().map(|[left, right]| node(left, right)).collect::<Vec<_>>(), expected);
+            }
+        }
+    }
+
+    /// The one-block and two-block messages of NIST's examples for SHA-256 and the million letters of FIPS 180-2 C.3, of which
+    /// the first byte is the prefix.
+    #[test]
+    fn the_examples_of_nist_in_every_lane() {
+        let million = vec![b'a'; 1_000_000];
+        let examples: [(&[u8], &str); 3] = [
+            (b"abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
+            (
+                b"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq",
+                "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1",
+            ),
+            (&million, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"),
+        ];
+        for first in 0..3 {
+            // Every lane has each of them at some time.
+            let order: Vec<_> = (0..50).map(|place| examples[(first + place) % 3]).collect();
+            let hashes = many(b'a', order.iter().map(|(message, _)| &message[1..]));
+            for (hash, (_, expected)) in hashes.iter().zip(&order) {
+                let hex: alloc::string::String =
+                    hash.0.iter().map(|byte| alloc::format!("{byte:02x}")).collect();
+                assert_eq!(&hex, expected);
+            }
+        }
+    }
+}

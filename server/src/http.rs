@@ -27,6 +27,7 @@ mod events;
 mod health;
 mod home;
 mod logs;
+mod measures;
 mod observe;
 mod problem;
 mod proofs;

@@ -17,6 +17,7 @@ use crate::search::Indexer;
 use crate::secret::{Secret, SecretError};
 use crate::sequencer::{Pace, Sequencer};
 use crate::store::{Log, Store, StoreError};
+use crate::tile_cache::TileCache;
 use crate::waiter::Waiter;
 
 /// How a server works; `docs/operations.md` explains each.
@@ -32,12 +33,20 @@ pub struct Settings {
     pub wait: Duration,
     /// Whether events can be searched, which needs an index.
     pub search: bool,
+    /// The most bytes of full tiles and entry bundles that are kept in memory.
+    pub tile_cache: usize,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        let wait = Duration::from_secs(60);
-        Self { pace: Pace::default(), max_backlog: 100_000, append_token: None, wait, search: true }
+        Self {
+            pace: Pace::default(),
+            max_backlog: 100_000,
+            append_token: None,
+            wait: Duration::from_secs(60),
+            search: true,
+            tile_cache: 64 * 1024 * 1024,
+        }
     }
 }
 
@@ -86,6 +95,8 @@ pub struct Service {
     pub store: Arc<dyn Store>,
     /// The checkpoints that may be shown.
     pub publisher: Arc<Publisher>,
+    /// The full tiles and bundles at hand.
+    pub tiles: TileCache,
     /// The way in for entries.
     pub appender: Appender,
     /// The way to wait for their checkpoint.
@@ -124,6 +135,7 @@ impl Service {
             sequenced
         });
         let service = Arc::new(Self {
+            tiles: TileCache::new(settings.tile_cache),
             appender: Appender::start(&store, settings.max_backlog, stop),
             waiter: Waiter::start(&store, &publisher, stepped, stop.clone()),
             append_token: settings.append_token,

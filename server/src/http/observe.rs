@@ -1,19 +1,21 @@
 //! What is done to every request: an id, a line in the log, a measurement, and an answer even after a panic.
 
 use std::any::Any;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use futures_util::StreamExt;
-use metrics::{counter, histogram};
 use tokio::sync::Mutex;
 use tracing::Instrument;
 
+use super::measures;
 use super::problem::{Code, Problem};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -31,20 +33,28 @@ const DRAIN_PATIENCE: Duration = Duration::from_millis(500);
 pub(super) async fn observe(request: Request, next: Next) -> Response {
     let id = request_id(request.headers());
     let method = method_label(request.method());
-    let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
+    let route = request.extensions().get::<MatchedPath>().cloned();
     let path = request.uri().path();
     let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default(), method, path);
     let began = Instant::now();
     let mut response = next.run(request).instrument(span.clone()).await;
     let (status, took) = (response.status(), began.elapsed());
-    span.in_scope(|| tracing::info!(status = status.as_u16(), milliseconds = took.as_millis(), "answered"));
-    let labels = [("method", method.to_owned()), ("route", route), ("status", status.as_u16().to_string())];
-    counter!("attestlog_http_requests_total", &labels).increment(1);
-    histogram!("attestlog_http_request_seconds", &labels).record(took.as_secs_f64());
+    span.in_scope(|| log_answer(method, status, took));
+    measures::record(method, route.as_ref().map_or("none", MatchedPath::as_str), status, took);
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// Reads that succeed are most of what a server does, and say the least.
+fn log_answer(method: &str, status: StatusCode, took: Duration) {
+    let (status_code, milliseconds) = (status.as_u16(), took.as_millis());
+    if matches!(method, "GET" | "HEAD") && status.is_success() {
+        tracing::debug!(status = status_code, milliseconds, "answered");
+    } else {
+        tracing::info!(status = status_code, milliseconds, "answered");
+    }
 }
 
 /// Gives up on a read that the database does not answer.
@@ -103,12 +113,17 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
     sent.cloned().unwrap_or_else(new_request_id)
 }
 
+/// No two are equal: a number that no other process has, and one that counts.
 fn new_request_id() -> HeaderValue {
-    let mut random = [0; 16];
-    let filled = getrandom::fill(&mut random).is_ok();
-    let id = filled.then(|| format!("{:032x}", u128::from_be_bytes(random)));
-    let id = id.and_then(|id| HeaderValue::from_str(&id).ok());
-    id.unwrap_or_else(|| HeaderValue::from_static("none"))
+    static PROCESS: LazyLock<u64> = LazyLock::new(|| {
+        let mut random = [0; 8];
+        // Without randomness the ids of this process are still different.
+        let _ = getrandom::fill(&mut random);
+        u64::from_be_bytes(random)
+    });
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let id = format!("{:016x}{:016x}", *PROCESS, COUNT.fetch_add(1, Ordering::Relaxed));
+    HeaderValue::from_maybe_shared(Bytes::from(id)).unwrap_or_else(|_| HeaderValue::from_static("none"))
 }
 
 /// A caller may invent methods; a measurement may not have as many labels.

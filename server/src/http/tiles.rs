@@ -6,15 +6,16 @@ use std::sync::Arc;
 
 use attestlog_core::{TILE_WIDTH, TileId, TilePath};
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::problem::{Code, Problem, ProblemBody};
 use super::request::{LogPath, OpenLog, PathParts};
 use super::{App, FRESH, IMMUTABLE, Incompressible, TEXT};
-use crate::prover;
+use crate::tile_cache::{self, Coding};
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(checkpoint)).routes(routes!(tile))
@@ -52,6 +53,7 @@ async fn tile(
     State(app): State<Arc<App>>,
     OpenLog(log): OpenLog,
     path: PathParts,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let path = TilePath::parse(&format!("tile/{}", path.get("path")?))
         .map_err(|error| Problem::new(Code::MalformedTilePath, error.to_string()))?;
@@ -64,20 +66,44 @@ async fn tile(
     if !covers(published.checkpoint.size()) {
         return Err(no_such_tile());
     }
-    let store = &*app.service.store;
+    let is_hashes = matches!(path, TilePath::Hashes { .. });
+    let coding = if is_hashes { Coding::Identity } else { coding(&headers) };
+    let (bytes, coding) = if width == TILE_WIDTH {
+        (app.service.tiles.get(&*app.service.store, log.id, path, coding).await?, coding)
+    } else {
+        (tile_cache::read(&*app.service.store, log.id, path).await?.map(Bytes::from), Coding::Identity)
+    };
+    let bytes = bytes.ok_or_else(no_such_tile)?;
     let headers = [(header::CONTENT_TYPE, "application/octet-stream"), (header::CACHE_CONTROL, IMMUTABLE)];
-    match path {
-        TilePath::Hashes { .. } => {
-            let bytes = prover::tile(store, log.id, tile, width).await?.ok_or_else(no_such_tile)?;
-            let mut response = (headers, bytes).into_response();
-            response.extensions_mut().insert(Incompressible);
-            Ok(response)
-        }
-        TilePath::Entries { index, .. } => {
-            let bytes = prover::entry_bundle(store, log.id, index, width).await?.ok_or_else(no_such_tile)?;
-            Ok((headers, bytes).into_response())
+    let mut response = (headers, bytes).into_response();
+    if is_hashes {
+        response.extensions_mut().insert(Incompressible);
+    }
+    let coding = match coding {
+        Coding::Identity => return Ok(response),
+        Coding::Gzip => HeaderValue::from_static("gzip"),
+        Coding::Zstd => HeaderValue::from_static("zstd"),
+    };
+    response.headers_mut().insert(header::CONTENT_ENCODING, coding);
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    Ok(response)
+}
+
+/// The coding that is asked for, where it is asked for without weights; weighing others is left to the layer that
+/// compresses what is not at hand.
+fn coding(headers: &HeaderMap) -> Coding {
+    let mut asked = Coding::Identity;
+    for value in headers.get_all(header::ACCEPT_ENCODING) {
+        for name in value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
+            match name.to_ascii_lowercase().as_slice() {
+                b"zstd" => asked = Coding::Zstd,
+                b"gzip" | b"x-gzip" if asked == Coding::Identity => asked = Coding::Gzip,
+                other if other.contains(&b';') || other == b"*" => return Coding::Identity,
+                _ => {}
+            }
         }
     }
+    asked
 }
 
 fn no_such_tile() -> Problem {

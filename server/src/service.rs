@@ -18,7 +18,7 @@ use crate::secret::{Secret, SecretError};
 use crate::sequencer::{Pace, Sequencer};
 use crate::store::{Log, Store, StoreError};
 use crate::tile_cache::TileCache;
-use crate::waiter::Waiter;
+use crate::waiter::{Demand, Waiter};
 
 /// How a server works; `docs/operations.md` explains each.
 #[derive(Clone, Debug)]
@@ -124,7 +124,8 @@ impl Service {
         let Signing { store, secret, keyring, publisher, .. } = signing;
         let (steps, stepped) = watch::channel(0);
         let sequencer = Sequencer::new(Arc::clone(&store), Arc::clone(&publisher), keyring, settings.pace);
-        let sequencing = tokio::spawn(sequencer.run(stop.clone(), steps));
+        let demand = Arc::new(Demand::default());
+        let sequencing = tokio::spawn(sequencer.run(stop.clone(), Arc::clone(&demand), steps));
         let indexing =
             settings.search.then(|| tokio::spawn(Indexer::new(Arc::clone(&store)).run(stop.clone())));
         let writers = tokio::spawn(async move {
@@ -137,7 +138,7 @@ impl Service {
         let service = Arc::new(Self {
             tiles: TileCache::new(settings.tile_cache),
             appender: Appender::start(&store, settings.max_backlog, stop),
-            waiter: Waiter::start(&store, &publisher, stepped, stop.clone()),
+            waiter: Waiter::start(&store, &publisher, demand, stepped, stop.clone()),
             append_token: settings.append_token,
             wait: settings.wait,
             search: settings.search,
@@ -154,13 +155,19 @@ impl Service {
     /// # Errors
     /// [`StoreError`].
     pub async fn log(&self, name: &str) -> Result<Option<Arc<Log>>, StoreError> {
-        if let Some(log) = self.logs.read().unwrap_or_else(PoisonError::into_inner).get(name) {
-            return Ok(Some(Arc::clone(log)));
+        if let Some(log) = self.known_log(name) {
+            return Ok(Some(log));
         }
         let Some(log) = self.store.log(name).await?.map(Arc::new) else {
             return Ok(None);
         };
         self.logs.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), Arc::clone(&log));
         Ok(Some(log))
+    }
+
+    /// The log of this name, if it has been asked for before.
+    #[must_use]
+    pub fn known_log(&self, name: &str) -> Option<Arc<Log>> {
+        self.logs.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 }

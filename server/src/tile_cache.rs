@@ -1,7 +1,7 @@
 //! The full tiles and entry bundles that were asked for last, as they are served: what is full never changes.
 //!
-//! A bundle is kept compressed, too, once someone has asked for it so. It does not decide what may be shown: whoever
-//! asks has found that a published tree holds it.
+//! A bundle is kept compressed, too, once someone has asked for it so. What may be shown is decided by whoever asks the
+//! store through it: once that was found in a published tree, it stays there.
 
 use std::io::{self, Write};
 
@@ -82,8 +82,14 @@ impl TileCache {
         ))
     }
 
-    /// What the path of a full tile or bundle names, in this coding; `None` if the store has no such tile. The store is asked once,
-    /// however many ask at the same time.
+    /// What is in memory of what [`get`](Self::get) has returned.
+    #[must_use]
+    pub fn at_hand(&self, log: LogId, path: TilePath, coding: Coding) -> Option<Bytes> {
+        self.0.get(&Key { log, path, coding })
+    }
+
+    /// What the path of a full tile or bundle names, in this coding, if a published tree holds it; `None` if the store has
+    /// no such tile. The store is asked once, however many ask at the same time.
     ///
     /// # Errors
     /// [`TileError`].

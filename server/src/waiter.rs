@@ -1,11 +1,12 @@
 //! Waits until a published checkpoint covers what was appended, for many requests with one query a batch.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use attestlog_core::LeafIndex;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::publisher::{PublishedCheckpoint, Publisher};
@@ -16,6 +17,9 @@ const TICKETS_PER_QUERY: usize = 5000;
 
 /// How often to look for what another server has processed.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// So many who wait are worth a batch of their own.
+const ENOUGH: usize = 256;
 
 /// Where an entry stands, and a checkpoint that covers it.
 #[derive(Clone, Debug)]
@@ -30,6 +34,7 @@ pub struct Covered {
 #[derive(Debug, Default)]
 pub struct Waiter {
     waiting: Mutex<HashMap<Ticket, Waiting>>,
+    demand: Arc<Demand>,
 }
 
 #[derive(Debug)]
@@ -38,16 +43,49 @@ struct Waiting {
     answers: Vec<oneshot::Sender<Covered>>,
 }
 
+/// How many have come to wait since the last batch began. Enough of them are worth a batch before its time: a batch
+/// costs about the same for few and for many, and they do nothing until it is done.
+#[derive(Debug, Default)]
+pub struct Demand {
+    came: AtomicUsize,
+    enough: Notify,
+}
+
+impl Demand {
+    /// Whoever comes from now on waits for another batch than the one that begins.
+    pub fn begin_batch(&self) {
+        self.came.store(0, Ordering::Relaxed);
+    }
+
+    /// Returns when enough have come since the last batch began.
+    pub async fn enough(&self) {
+        loop {
+            let more = self.enough.notified();
+            if self.came.load(Ordering::Relaxed) >= ENOUGH {
+                return;
+            }
+            more.await;
+        }
+    }
+
+    fn come(&self) {
+        if self.came.fetch_add(1, Ordering::Relaxed) + 1 == ENOUGH {
+            self.enough.notify_one();
+        }
+    }
+}
+
 impl Waiter {
     /// Starts to answer, after each of the sequencer's steps and now and then, until `stop`.
     #[must_use]
     pub fn start(
         store: &Arc<dyn Store>,
         publisher: &Arc<Publisher>,
+        demand: Arc<Demand>,
         steps: watch::Receiver<u64>,
         stop: CancellationToken,
     ) -> Arc<Self> {
-        let waiter = Arc::new(Self::default());
+        let waiter = Arc::new(Self { waiting: Mutex::default(), demand });
         let look =
             Look { waiter: Arc::clone(&waiter), store: Arc::clone(store), publisher: Arc::clone(publisher) };
         tokio::spawn(look.run(steps, stop));
@@ -63,6 +101,7 @@ impl Waiter {
             .or_insert_with(|| Waiting { log: Arc::clone(log), answers: Vec::new() })
             .answers
             .push(answer);
+        self.demand.come();
         answered.await.ok()
     }
 

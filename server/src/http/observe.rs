@@ -41,10 +41,14 @@ pub(super) async fn observe(request: Request, next: Next) -> Response {
     let (status, took) = (response.status(), began.elapsed());
     span.in_scope(|| log_answer(method, status, took));
     measures::record(method, route.as_ref().map_or("none", MatchedPath::as_str), status, took);
-    let headers = response.headers_mut();
+    mark(response.headers_mut(), id);
+    response
+}
+
+/// What every answer has.
+pub(super) fn mark(headers: &mut HeaderMap, id: HeaderValue) {
     headers.insert(REQUEST_ID, id);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    response
 }
 
 /// Reads that succeed are most of what a server does, and say the least.
@@ -106,7 +110,7 @@ pub(super) fn answer_panic(panic: Box<dyn Any + Send>) -> Response {
 }
 
 /// The caller's id if it is short and printable, or a new one.
-fn request_id(headers: &HeaderMap) -> HeaderValue {
+pub(super) fn request_id(headers: &HeaderMap) -> HeaderValue {
     let sent = headers
         .get(REQUEST_ID)
         .filter(|sent| (1..=128).contains(&sent.len()) && sent.as_bytes().iter().all(u8::is_ascii_graphic));

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use attestlog_core::{TILE_WIDTH, TileId, TilePath};
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
@@ -66,44 +67,57 @@ async fn tile(
     if !covers(published.checkpoint.size()) {
         return Err(no_such_tile());
     }
-    let is_hashes = matches!(path, TilePath::Hashes { .. });
-    let coding = if is_hashes { Coding::Identity } else { coding(&headers) };
+    let coding = coding(path, &headers).unwrap_or(Coding::Identity);
     let (bytes, coding) = if width == TILE_WIDTH {
         (app.service.tiles.get(&*app.service.store, log.id, path, coding).await?, coding)
     } else {
         (tile_cache::read(&*app.service.store, log.id, path).await?.map(Bytes::from), Coding::Identity)
     };
     let bytes = bytes.ok_or_else(no_such_tile)?;
-    let headers = [(header::CONTENT_TYPE, "application/octet-stream"), (header::CACHE_CONTROL, IMMUTABLE)];
-    let mut response = (headers, bytes).into_response();
-    if is_hashes {
-        response.extensions_mut().insert(Incompressible);
-    }
-    let coding = match coding {
-        Coding::Identity => return Ok(response),
-        Coding::Gzip => HeaderValue::from_static("gzip"),
-        Coding::Zstd => HeaderValue::from_static("zstd"),
-    };
-    response.headers_mut().insert(header::CONTENT_ENCODING, coding);
-    response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
-    Ok(response)
+    Ok(respond(path, bytes, coding))
 }
 
-/// The coding that is asked for, where it is asked for without weights; weighing others is left to the layer that
-/// compresses what is not at hand.
-fn coding(headers: &HeaderMap) -> Coding {
+/// The answer with what a path names.
+pub(super) fn respond(path: TilePath, bytes: Bytes, coding: Coding) -> Response {
+    let mut response = Response::new(Body::from(bytes));
+    if matches!(path, TilePath::Hashes { .. }) {
+        response.extensions_mut().insert(Incompressible);
+    }
+    let headers = response.headers_mut();
+    headers.reserve(9);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(IMMUTABLE));
+    if matches!(path, TilePath::Entries { .. }) {
+        headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    }
+    let coding = match coding {
+        Coding::Identity => return response,
+        Coding::Gzip => "gzip",
+        Coding::Zstd => "zstd",
+    };
+    headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding));
+    response
+}
+
+/// The coding of the answer: for bundles the one that is asked for; `None` if that is asked for with weights, which the
+/// layer weighs that compresses what is not at hand.
+pub(super) fn coding(path: TilePath, headers: &HeaderMap) -> Option<Coding> {
     let mut asked = Coding::Identity;
+    if matches!(path, TilePath::Hashes { .. }) {
+        return Some(asked);
+    }
     for value in headers.get_all(header::ACCEPT_ENCODING) {
         for name in value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
-            match name.to_ascii_lowercase().as_slice() {
-                b"zstd" => asked = Coding::Zstd,
-                b"gzip" | b"x-gzip" if asked == Coding::Identity => asked = Coding::Gzip,
-                other if other.contains(&b';') || other == b"*" => return Coding::Identity,
-                _ => {}
+            if name.contains(&b';') || name == b"*" {
+                return None;
+            } else if name.eq_ignore_ascii_case(b"zstd") {
+                asked = Coding::Zstd;
+            } else if asked == Coding::Identity && name.eq_ignore_ascii_case(b"gzip") {
+                asked = Coding::Gzip;
             }
         }
     }
-    asked
+    Some(asked)
 }
 
 fn no_such_tile() -> Problem {

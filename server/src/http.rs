@@ -96,8 +96,7 @@ pub fn app(service: Arc<Service>, metrics: PrometheusHandle) -> Interface {
         .fallback(nothing)
         .method_not_allowed_fallback(no_method)
         .with_state(Arc::new(app))
-        .layer(from_fn(observe::limit_reads))
-        .layer(from_fn(observe::drain_refused))
+        .layer(from_fn(observe::guard))
         .layer(CompressionLayer::new().no_br().no_deflate().compress_when(WorthCompressing))
         .layer(cors())
         .layer(CatchPanicLayer::custom(observe::answer_panic))
@@ -113,7 +112,7 @@ pub fn app_without_store() -> Interface {
         .route("/healthz", get(health::healthz))
         .fallback(not_yet)
         .method_not_allowed_fallback(not_yet)
-        .layer(from_fn(observe::drain_refused))
+        .layer(from_fn(observe::guard))
         .layer(cors())
         .layer(from_fn(observe::observe));
     Interface::new(router, None)

@@ -18,7 +18,7 @@ use crate::secret::{Secret, SecretError};
 use crate::sequencer::{Pace, Sequencer};
 use crate::store::{Log, Store, StoreError};
 use crate::tile_cache::TileCache;
-use crate::waiter::{Demand, Waiter};
+use crate::waiter::Waiter;
 
 /// How a server works; `docs/operations.md` explains each.
 #[derive(Clone, Debug)]
@@ -124,8 +124,8 @@ impl Service {
         let Signing { store, secret, keyring, publisher, .. } = signing;
         let (steps, stepped) = watch::channel(0);
         let sequencer = Sequencer::new(Arc::clone(&store), Arc::clone(&publisher), keyring, settings.pace);
-        let demand = Arc::new(Demand::default());
-        let sequencing = tokio::spawn(sequencer.run(stop.clone(), Arc::clone(&demand), steps));
+        let waiter = Waiter::start(&store, &publisher, stepped, stop.clone());
+        let sequencing = tokio::spawn(sequencer.run(stop.clone(), Arc::clone(&waiter), steps));
         let indexing =
             settings.search.then(|| tokio::spawn(Indexer::new(Arc::clone(&store)).run(stop.clone())));
         let writers = tokio::spawn(async move {
@@ -138,7 +138,7 @@ impl Service {
         let service = Arc::new(Self {
             tiles: TileCache::new(settings.tile_cache),
             appender: Appender::start(&store, settings.max_backlog, stop),
-            waiter: Waiter::start(&store, &publisher, demand, stepped, stop.clone()),
+            waiter,
             append_token: settings.append_token,
             wait: settings.wait,
             search: settings.search,

@@ -61,12 +61,18 @@ fn log_answer(method: &str, status: StatusCode, took: Duration) {
     }
 }
 
-/// Gives up on a read that the database does not answer.
-pub(super) async fn limit_reads(request: Request, next: Next) -> Response {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return next.run(request).await;
+/// Ends reads that the database does not answer, and hears out what it refuses to write.
+pub(super) async fn guard(request: Request, next: Next) -> Response {
+    match *request.method() {
+        Method::GET | Method::HEAD => limit_read(next.run(request)).await,
+        // Whoever asks before sending hears the refusal instead.
+        Method::POST if !request.headers().contains_key(header::EXPECT) => drain_refused(request, next).await,
+        _ => next.run(request).await,
     }
-    let answer = tokio::time::timeout(READ_PATIENCE, next.run(request)).await;
+}
+
+async fn limit_read(answer: impl Future<Output = Response>) -> Response {
+    let answer = tokio::time::timeout(READ_PATIENCE, answer).await;
     answer.unwrap_or_else(|_| {
         let detail = "the database did not answer in time; try again later";
         Problem::new(Code::DatabaseUnavailable, detail).into_response()
@@ -75,11 +81,7 @@ pub(super) async fn limit_reads(request: Request, next: Next) -> Response {
 
 /// Takes what is left of a body that was refused: most clients read no answer before they have sent everything, and
 /// report a broken connection instead.
-pub(super) async fn drain_refused(request: Request, next: Next) -> Response {
-    // Whoever asks before sending hears the refusal instead.
-    if *request.method() != Method::POST || request.headers().contains_key(header::EXPECT) {
-        return next.run(request).await;
-    }
+async fn drain_refused(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let body = Arc::new(Mutex::new(body.into_data_stream()));
     let pieces = futures_util::stream::unfold(Arc::clone(&body), async |body| {
@@ -143,6 +145,10 @@ fn method_label(method: &Method) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
+    use tracing::Level;
+
     use super::*;
 
     #[test]
@@ -162,5 +168,58 @@ mod tests {
             assert_eq!(id(bad).len(), 32, "{bad:?}");
         }
         assert_ne!(request_id(&HeaderMap::new()), request_id(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn ids_of_requests_are_different_and_of_one_process() {
+        let ids: Vec<HeaderValue> = (0..100).map(|_| new_request_id()).collect();
+        let all: std::collections::HashSet<&[u8]> = ids.iter().map(HeaderValue::as_bytes).collect();
+        assert_eq!(all.len(), 100);
+        assert!(ids.iter().all(|id| id.len() == 32 && id.as_bytes()[..16] == ids[0].as_bytes()[..16]));
+    }
+
+    #[test]
+    fn only_reads_that_succeed_are_left_out_of_the_log() {
+        for (method, status, level) in [
+            ("GET", 200, Level::DEBUG),
+            ("HEAD", 200, Level::DEBUG),
+            ("GET", 404, Level::INFO),
+            ("GET", 503, Level::INFO),
+            ("POST", 202, Level::INFO),
+            ("OPTIONS", 200, Level::INFO),
+        ] {
+            let lines = Lines::default();
+            let subscriber =
+                tracing_subscriber::fmt().with_max_level(level).with_writer(lines.clone()).finish();
+            let status = StatusCode::from_u16(status).unwrap();
+            tracing::subscriber::with_default(subscriber, || log_answer(method, status, Duration::ZERO));
+            let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+            assert!(
+                text.contains(level.as_str()) && text.contains(status.as_str()),
+                "{method} {status}: {text}"
+            );
+        }
+    }
+
+    /// What was logged.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl<'a> tracing_subscriber::fmt::MakeWriter<'a> for Lines {
+        type Writer = Self;
+
+        fn make_writer(&'a self) -> Self {
+            self.clone()
+        }
     }
 }

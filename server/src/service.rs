@@ -45,7 +45,7 @@ impl Default for Settings {
             append_token: None,
             wait: Duration::from_secs(60),
             search: true,
-            tile_cache: 64 * 1024 * 1024,
+            tile_cache: 32 * 1024 * 1024,
         }
     }
 }

@@ -14,7 +14,7 @@ use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use crate::prover;
 use crate::store::{LogId, Store, StoreError};
 
-/// Each has its lock and its part of the bytes; the largest bundle has 16 MB, and fits into one part of 64 MiB.
+/// Each has its lock and its part of the bytes. What is larger than a part, as bundles of long entries may be, is not kept.
 const SHARDS: usize = 4;
 
 /// The bytes of a full tile: what most are.

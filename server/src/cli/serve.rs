@@ -50,7 +50,7 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
     max_backlog: u32,
     /// The most memory for full tiles and entry bundles, in MiB, which are then served without asking the database
-    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u16))]
+    #[arg(long, value_name = "MIB", default_value_t = 32, value_parser = clap::value_parser!(u16))]
     tile_cache: u16,
     /// A file with the token that an append must bring, one line, mode 0600
     #[arg(long, value_name = "FILE")]

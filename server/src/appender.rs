@@ -145,28 +145,32 @@ impl Writer {
     /// Appends the requests' entries in one transaction. If that is held up by an idempotency key that an open
     /// transaction elsewhere has used, each request goes alone, so that it holds up nobody else.
     async fn append(&self, shared: Vec<Request>) {
-        let alone = shared.len() == 1;
-        let entries: Vec<NewEntry> =
-            shared.iter().flat_map(|request| request.entries.iter().cloned()).collect();
+        let mut entries = Vec::with_capacity(count(&shared));
+        let mut callers = Vec::with_capacity(shared.len());
+        for mut request in shared {
+            callers.push((request.entries.len(), request.answer));
+            entries.append(&mut request.entries);
+        }
         match self.store_entries(&entries).await {
             Ok(appended) => {
                 let mut appended = appended.into_iter();
-                for request in shared {
-                    let own = appended.by_ref().take(request.entries.len()).collect();
+                for (count, answer) in callers {
                     // Whoever has hung up does not hear of it.
-                    let _ = request.answer.send(Ok(own));
+                    let _ = answer.send(Ok(appended.by_ref().take(count).collect()));
                 }
             }
-            Err(AppendError::Store(error)) if !alone && matches!(*error, StoreError::Busy(_)) => {
-                for request in shared {
-                    let result = self.store_entries(&request.entries).await;
-                    let _ = request.answer.send(result);
+            Err(AppendError::Store(error)) if callers.len() > 1 && matches!(*error, StoreError::Busy(_)) => {
+                let mut rest = entries.as_slice();
+                for (count, answer) in callers {
+                    let (own, others) = rest.split_at_checked(count).unwrap_or((rest, &[]));
+                    rest = others;
+                    let _ = answer.send(self.store_entries(own).await);
                 }
             }
             Err(error) => {
                 tracing::error!("{} entries were not appended: {error}", entries.len());
-                for request in shared {
-                    let _ = request.answer.send(Err(error.clone()));
+                for (_, answer) in callers {
+                    let _ = answer.send(Err(error.clone()));
                 }
             }
         }
@@ -193,12 +197,17 @@ fn bytes(requests: &[Request]) -> u64 {
     requests.iter().map(|request| request.bytes).sum()
 }
 
+fn count(requests: &[Request]) -> usize {
+    requests.iter().map(|request| request.entries.len()).sum()
+}
+
 /// Adds the requests that are already waiting, up to the limits of one transaction.
 fn take_more(first: Request, requests: &mut mpsc::Receiver<Request>) -> Vec<Request> {
     let mut shared = vec![first];
-    let entries = |shared: &[Request]| shared.iter().map(|request| request.entries.len()).sum::<usize>();
-    while entries(&shared) < SHARED_ENTRIES && bytes(&shared) < SHARED_BYTES {
+    let (mut entries, mut bytes) = (count(&shared), bytes(&shared));
+    while entries < SHARED_ENTRIES && bytes < SHARED_BYTES {
         let Ok(next) = requests.try_recv() else { break };
+        (entries, bytes) = (entries + next.entries.len(), bytes + next.bytes);
         shared.push(next);
     }
     shared

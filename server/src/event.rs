@@ -3,6 +3,7 @@
 //! Only a log made with `--events strict` asks for the fields: `action`, `occurred_at` (RFC 3339 §5.6), `actor.type`
 //! and `actor.id`. Other fields are kept as they are and not looked at.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -31,17 +32,21 @@ pub enum EventError {
 
 /// The fields that an event must have. A field that stands there twice is refused: readers would differ about it.
 #[derive(Deserialize)]
-struct Event {
-    action: String,
-    occurred_at: String,
-    actor: Object<Actor>,
+struct Event<'a> {
+    #[serde(borrow)]
+    action: Cow<'a, str>,
+    #[serde(borrow)]
+    occurred_at: Cow<'a, str>,
+    #[serde(borrow)]
+    actor: Object<Actor<'a>>,
 }
 
 #[derive(Deserialize)]
-struct Actor {
+struct Actor<'a> {
     #[serde(rename = "type", deserialize_with = "actor_type")]
     _type: ActorType,
-    id: String,
+    #[serde(borrow)]
+    id: Cow<'a, str>,
 }
 
 #[derive(Deserialize)]
@@ -87,9 +92,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
 /// # Errors
 /// [`EventError::NotJson`].
 pub fn validate_json(data: &[u8]) -> Result<(), EventError> {
-    // What is skipped is not checked for UTF-8 by the JSON reader.
-    let text = std::str::from_utf8(data).map_err(|error| EventError::NotJson(error.to_string()))?;
-    let read = serde_json::from_str::<IgnoredAny>(text);
+    let read = serde_json::from_str::<IgnoredAny>(text(data)?);
     read.map(|_| ()).map_err(|error| EventError::NotJson(error.to_string()))
 }
 
@@ -98,9 +101,7 @@ pub fn validate_json(data: &[u8]) -> Result<(), EventError> {
 /// # Errors
 /// [`EventError`].
 pub fn validate_event(data: &[u8]) -> Result<(), EventError> {
-    validate_json(data)?;
-    let Object(event): Object<Event> =
-        serde_json::from_slice(data).map_err(|error| EventError::Invalid(error.to_string()))?;
+    let event: Event<'_> = read(data, EventError::Invalid)?;
     let empty = |field: &str| Err(EventError::Invalid(format!("`{field}` is empty")));
     if event.action.is_empty() {
         return empty("action");
@@ -125,14 +126,29 @@ pub fn event_id(data: &[u8]) -> Result<String, EventError> {
     struct Identified {
         id: String,
     }
-    validate_json(data)?;
-    let Object(event): Object<Identified> =
-        serde_json::from_slice(data).map_err(|error| EventError::NoId(error.to_string()))?;
+    let event: Identified = read(data, EventError::NoId)?;
     match event.id.len() {
         0 => Err(EventError::NoId("it is empty".to_owned())),
         1..=MAX_ID if !event.id.contains('\0') => Ok(event.id),
         1..=MAX_ID => Err(EventError::NoId("it holds U+0000".to_owned())),
         length => Err(EventError::NoId(format!("it has {length} bytes"))),
+    }
+}
+
+/// What skips a value does not check it for UTF-8: that is done here.
+fn text(data: &[u8]) -> Result<&str, EventError> {
+    std::str::from_utf8(data).map_err(|error| EventError::NotJson(error.to_string()))
+}
+
+/// The object in one pass. The reader stops at the first thing that is wrong with the fields, which is `reason` only if
+/// everything after it is JSON.
+fn read<'a, T: Deserialize<'a>>(data: &'a [u8], reason: fn(String) -> EventError) -> Result<T, EventError> {
+    match serde_json::from_str(text(data)?) {
+        Ok(Object(value)) => Ok(value),
+        Err(error) => {
+            validate_json(data)?;
+            Err(reason(error.to_string()))
+        }
     }
 }
 

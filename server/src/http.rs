@@ -27,14 +27,17 @@ mod events;
 mod health;
 mod home;
 mod logs;
+mod measures;
 mod observe;
 mod problem;
 mod proofs;
 mod request;
+mod shortcut;
 mod tickets;
 mod tiles;
 
 pub use problem::Code;
+pub use shortcut::Interface;
 
 /// What never changes may be kept for a year.
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
@@ -43,6 +46,9 @@ const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 const FRESH: &str = "public, max-age=1";
 
 const TEXT: &str = "text/plain; charset=utf-8";
+
+/// The headers of answers that pages may read.
+const SHOWN_HEADERS: &str = "location,retry-after,x-request-id";
 
 /// Below this many bytes compression saves nothing.
 const MIN_COMPRESSED: u64 = 512;
@@ -70,7 +76,7 @@ struct Incompressible;
 struct Description;
 
 /// The interface of a server; `metrics` renders what it measures.
-pub fn app(service: Arc<Service>, metrics: PrometheusHandle) -> Router {
+pub fn app(service: Arc<Service>, metrics: PrometheusHandle) -> Interface {
     let (router, openapi) = OpenApiRouter::with_openapi(Description::openapi())
         .merge(home::router())
         .merge(logs::router())
@@ -83,32 +89,33 @@ pub fn app(service: Arc<Service>, metrics: PrometheusHandle) -> Router {
         .merge(health::router())
         .split_for_parts();
     let bodies = Arc::new(Semaphore::new(BODY_BYTES));
-    let app = App { service, metrics, bodies, openapi: openapi_text(openapi) };
+    let app = App { service: Arc::clone(&service), metrics, bodies, openapi: openapi_text(openapi) };
     let nothing = async || Problem::new(Code::NotFound, "there is nothing here");
     let no_method = async || Problem::new(Code::MethodNotAllowed, "this cannot be done here");
-    router
+    let router = router
         .fallback(nothing)
         .method_not_allowed_fallback(no_method)
         .with_state(Arc::new(app))
-        .layer(from_fn(observe::limit_reads))
-        .layer(from_fn(observe::drain_refused))
+        .layer(from_fn(observe::guard))
         .layer(CompressionLayer::new().no_br().no_deflate().compress_when(WorthCompressing))
         .layer(cors())
         .layer(CatchPanicLayer::custom(observe::answer_panic))
-        .layer(from_fn(observe::observe))
+        .layer(from_fn(observe::observe));
+    Interface::new(router, Some(service))
 }
 
 /// The interface of a server whose store is not open yet: it lives, and serves nothing.
-pub fn app_without_store() -> Router {
+pub fn app_without_store() -> Interface {
     let detail = "the server waits for its database; nothing was stored; try again later";
     let not_yet = async move || Problem::new(Code::DatabaseUnavailable, detail);
-    Router::new()
+    let router = Router::new()
         .route("/healthz", get(health::healthz))
         .fallback(not_yet)
         .method_not_allowed_fallback(not_yet)
-        .layer(from_fn(observe::drain_refused))
+        .layer(from_fn(observe::guard))
         .layer(cors())
-        .layer(from_fn(observe::observe))
+        .layer(from_fn(observe::observe));
+    Interface::new(router, None)
 }
 
 /// Reads are for every page. Appends need the token, which a page must have been given.
@@ -120,7 +127,7 @@ fn cors() -> CorsLayer {
         HeaderName::from_static("idempotency-key"),
         HeaderName::from_static("x-request-id"),
     ];
-    let shown = [header::LOCATION, header::RETRY_AFTER, HeaderName::from_static("x-request-id")];
+    let shown: Vec<HeaderName> = SHOWN_HEADERS.split(',').map(HeaderName::from_static).collect();
     CorsLayer::new()
         .allow_origin(Any)
         .allow_methods([Method::GET, Method::HEAD, Method::POST])

@@ -21,4 +21,5 @@ pub mod sequencer;
 pub mod serve;
 pub mod service;
 pub mod store;
+pub mod tile_cache;
 pub mod waiter;

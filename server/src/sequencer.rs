@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::keyring::{Keyring, KeyringError, SigningLog};
 use crate::publisher::{PublishError, Publisher};
 use crate::store::{Batch, LogId, ProcessedEntry, Store, StoreError, Tree, TreeChange};
+use crate::waiter::Waiter;
 
 /// How often the sequencer infers nothing from earlier batches and looks at all rows.
 const LOOK_AT_EVERYTHING_EVERY: Duration = Duration::from_secs(60);
@@ -234,13 +235,17 @@ impl Sequencer {
     }
 
     /// Processes batches until `stop`, and finishes the one in hand. Every completed step is announced on `steps`.
-    pub async fn run(mut self, stop: CancellationToken, steps: watch::Sender<u64>) {
+    /// The next batch begins early if enough wait for it.
+    pub async fn run(mut self, stop: CancellationToken, waiter: Arc<Waiter>, steps: watch::Sender<u64>) {
         let mut failures = 0_u32;
         while !stop.is_cancelled() {
             let began = Instant::now();
+            waiter.begin_batch();
+            let mut may_begin_early = false;
             let pause = match self.step(began).await {
                 Ok(step) => {
                     failures = 0;
+                    may_begin_early = true;
                     record(step, began.elapsed());
                     steps.send_modify(|count| *count += 1);
                     match step {
@@ -258,6 +263,7 @@ impl Sequencer {
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = tokio::time::sleep(pause) => {}
+                () = waiter.enough(), if may_begin_early => {}
             }
         }
     }

@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::deployment::{Deployment, DeploymentError, Signing};
+use crate::http::Interface;
 use crate::measurements;
 use crate::service::{Service, Settings};
 use crate::store::{Store, StoreError};
@@ -136,7 +137,7 @@ async fn warn_of_losses(store: &dyn Store) {
 
 async fn accept(
     listener: &TcpListener,
-    app: axum::Router,
+    app: Interface,
     connections: &GracefulShutdown,
     stop: &CancellationToken,
 ) {
@@ -160,7 +161,7 @@ async fn accept(
 }
 
 /// Answers the requests of one connection.
-async fn answer(stream: TcpStream, _place: OwnedSemaphorePermit, app: axum::Router, watcher: Watcher) {
+async fn answer(stream: TcpStream, _place: OwnedSemaphorePermit, app: Interface, watcher: Watcher) {
     // Answers are written whole, so waiting for more to send only delays them.
     let _ = stream.set_nodelay(true);
     let service = TowerToHyperService::new(app);

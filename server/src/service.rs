@@ -17,6 +17,7 @@ use crate::search::Indexer;
 use crate::secret::{Secret, SecretError};
 use crate::sequencer::{Pace, Sequencer};
 use crate::store::{Log, Store, StoreError};
+use crate::tile_cache::TileCache;
 use crate::waiter::Waiter;
 
 /// How a server works; `docs/operations.md` explains each.
@@ -32,12 +33,20 @@ pub struct Settings {
     pub wait: Duration,
     /// Whether events can be searched, which needs an index.
     pub search: bool,
+    /// The most bytes of full tiles and entry bundles that are kept in memory.
+    pub tile_cache: usize,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        let wait = Duration::from_secs(60);
-        Self { pace: Pace::default(), max_backlog: 100_000, append_token: None, wait, search: true }
+        Self {
+            pace: Pace::default(),
+            max_backlog: 100_000,
+            append_token: None,
+            wait: Duration::from_secs(60),
+            search: true,
+            tile_cache: 32 * 1024 * 1024,
+        }
     }
 }
 
@@ -86,6 +95,8 @@ pub struct Service {
     pub store: Arc<dyn Store>,
     /// The checkpoints that may be shown.
     pub publisher: Arc<Publisher>,
+    /// The full tiles and bundles at hand.
+    pub tiles: TileCache,
     /// The way in for entries.
     pub appender: Appender,
     /// The way to wait for their checkpoint.
@@ -113,7 +124,8 @@ impl Service {
         let Signing { store, secret, keyring, publisher, .. } = signing;
         let (steps, stepped) = watch::channel(0);
         let sequencer = Sequencer::new(Arc::clone(&store), Arc::clone(&publisher), keyring, settings.pace);
-        let sequencing = tokio::spawn(sequencer.run(stop.clone(), steps));
+        let waiter = Waiter::start(&store, &publisher, stepped, stop.clone());
+        let sequencing = tokio::spawn(sequencer.run(stop.clone(), Arc::clone(&waiter), steps));
         let indexing =
             settings.search.then(|| tokio::spawn(Indexer::new(Arc::clone(&store)).run(stop.clone())));
         let writers = tokio::spawn(async move {
@@ -124,8 +136,9 @@ impl Service {
             sequenced
         });
         let service = Arc::new(Self {
+            tiles: TileCache::new(settings.tile_cache),
             appender: Appender::start(&store, settings.max_backlog, stop),
-            waiter: Waiter::start(&store, &publisher, stepped, stop.clone()),
+            waiter,
             append_token: settings.append_token,
             wait: settings.wait,
             search: settings.search,
@@ -142,13 +155,19 @@ impl Service {
     /// # Errors
     /// [`StoreError`].
     pub async fn log(&self, name: &str) -> Result<Option<Arc<Log>>, StoreError> {
-        if let Some(log) = self.logs.read().unwrap_or_else(PoisonError::into_inner).get(name) {
-            return Ok(Some(Arc::clone(log)));
+        if let Some(log) = self.known_log(name) {
+            return Ok(Some(log));
         }
         let Some(log) = self.store.log(name).await?.map(Arc::new) else {
             return Ok(None);
         };
         self.logs.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), Arc::clone(&log));
         Ok(Some(log))
+    }
+
+    /// The log of this name, if it has been asked for before.
+    #[must_use]
+    pub fn known_log(&self, name: &str) -> Option<Arc<Log>> {
+        self.logs.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 }

@@ -49,6 +49,9 @@ pub(crate) struct Serve {
     /// Refuse appends while so many entries wait for their batch
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
     max_backlog: u32,
+    /// The most memory for full tiles and entry bundles, in MiB, which are then served without asking the database
+    #[arg(long, value_name = "MIB", default_value_t = 32, value_parser = clap::value_parser!(u16))]
+    tile_cache: u16,
     /// A file with the token that an append must bring, one line, mode 0600
     #[arg(long, value_name = "FILE")]
     append_token_file: Option<PathBuf>,
@@ -99,6 +102,7 @@ impl Serve {
             max_backlog: self.max_backlog,
             append_token: token,
             search: !self.no_search,
+            tile_cache: usize::from(self.tile_cache) * 1024 * 1024,
             ..Settings::default()
         })
     }

@@ -12,7 +12,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::future::join_all;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -77,7 +77,17 @@ enum Keys {
 #[derive(Serialize, utoipa::ToSchema)]
 struct Tickets {
     /// A ticket for each entry, in their order: decimal numbers of up to 63 bits, as strings.
-    tickets: Vec<String>,
+    #[schema(value_type = Vec<String>)]
+    tickets: Vec<TicketText>,
+}
+
+/// A ticket as JSON has it.
+struct TicketText(Ticket);
+
+impl Serialize for TicketText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0.0)
+    }
 }
 
 /// What published entries are answered with.
@@ -171,7 +181,7 @@ async fn append(
     let no_store = [(header::CACHE_CONTROL, "no-store")];
     match query.wait {
         None => {
-            let tickets = Tickets { tickets: tickets.iter().map(|ticket| ticket.0.to_string()).collect() };
+            let tickets = Tickets { tickets: tickets.into_iter().map(TicketText).collect() };
             Ok((StatusCode::ACCEPTED, no_store, Json(tickets)).into_response())
         }
         Some(Wait::Receipt) => {

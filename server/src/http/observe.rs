@@ -1,19 +1,21 @@
 //! What is done to every request: an id, a line in the log, a measurement, and an answer even after a panic.
 
 use std::any::Any;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use futures_util::StreamExt;
-use metrics::{counter, histogram};
 use tokio::sync::Mutex;
 use tracing::Instrument;
 
+use super::measures;
 use super::problem::{Code, Problem};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -31,28 +33,46 @@ const DRAIN_PATIENCE: Duration = Duration::from_millis(500);
 pub(super) async fn observe(request: Request, next: Next) -> Response {
     let id = request_id(request.headers());
     let method = method_label(request.method());
-    let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
+    let route = request.extensions().get::<MatchedPath>().cloned();
     let path = request.uri().path();
     let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default(), method, path);
     let began = Instant::now();
     let mut response = next.run(request).instrument(span.clone()).await;
     let (status, took) = (response.status(), began.elapsed());
-    span.in_scope(|| tracing::info!(status = status.as_u16(), milliseconds = took.as_millis(), "answered"));
-    let labels = [("method", method.to_owned()), ("route", route), ("status", status.as_u16().to_string())];
-    counter!("attestlog_http_requests_total", &labels).increment(1);
-    histogram!("attestlog_http_request_seconds", &labels).record(took.as_secs_f64());
-    let headers = response.headers_mut();
-    headers.insert(REQUEST_ID, id);
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    span.in_scope(|| log_answer(method, status, took));
+    measures::record(method, route.as_ref().map_or("none", MatchedPath::as_str), status, took);
+    mark(response.headers_mut(), id);
     response
 }
 
-/// Gives up on a read that the database does not answer.
-pub(super) async fn limit_reads(request: Request, next: Next) -> Response {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return next.run(request).await;
+/// What every answer has.
+pub(super) fn mark(headers: &mut HeaderMap, id: HeaderValue) {
+    headers.insert(REQUEST_ID, id);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+}
+
+/// Reads that succeed are most of what a server does, and say the least.
+fn log_answer(method: &str, status: StatusCode, took: Duration) {
+    let (status_code, milliseconds) = (status.as_u16(), took.as_millis());
+    if matches!(method, "GET" | "HEAD") && status.is_success() {
+        tracing::debug!(status = status_code, milliseconds, "answered");
+    } else {
+        tracing::info!(status = status_code, milliseconds, "answered");
     }
-    let answer = tokio::time::timeout(READ_PATIENCE, next.run(request)).await;
+}
+
+/// Ends reads that the database does not answer, and hears out what it refuses to write.
+pub(super) async fn guard(request: Request, next: Next) -> Response {
+    match *request.method() {
+        Method::GET | Method::HEAD => limit_read(next.run(request)).await,
+        // Whoever asks before sending hears the refusal instead.
+        Method::POST if !request.headers().contains_key(header::EXPECT) => drain_refused(request, next).await,
+        _ => next.run(request).await,
+    }
+}
+
+async fn limit_read(answer: impl Future<Output = Response>) -> Response {
+    let answer = tokio::time::timeout(READ_PATIENCE, answer).await;
     answer.unwrap_or_else(|_| {
         let detail = "the database did not answer in time; try again later";
         Problem::new(Code::DatabaseUnavailable, detail).into_response()
@@ -61,11 +81,7 @@ pub(super) async fn limit_reads(request: Request, next: Next) -> Response {
 
 /// Takes what is left of a body that was refused: most clients read no answer before they have sent everything, and
 /// report a broken connection instead.
-pub(super) async fn drain_refused(request: Request, next: Next) -> Response {
-    // Whoever asks before sending hears the refusal instead.
-    if *request.method() != Method::POST || request.headers().contains_key(header::EXPECT) {
-        return next.run(request).await;
-    }
+async fn drain_refused(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let body = Arc::new(Mutex::new(body.into_data_stream()));
     let pieces = futures_util::stream::unfold(Arc::clone(&body), async |body| {
@@ -96,19 +112,24 @@ pub(super) fn answer_panic(panic: Box<dyn Any + Send>) -> Response {
 }
 
 /// The caller's id if it is short and printable, or a new one.
-fn request_id(headers: &HeaderMap) -> HeaderValue {
+pub(super) fn request_id(headers: &HeaderMap) -> HeaderValue {
     let sent = headers
         .get(REQUEST_ID)
         .filter(|sent| (1..=128).contains(&sent.len()) && sent.as_bytes().iter().all(u8::is_ascii_graphic));
     sent.cloned().unwrap_or_else(new_request_id)
 }
 
+/// No two are equal: a number that no other process has, and one that counts.
 fn new_request_id() -> HeaderValue {
-    let mut random = [0; 16];
-    let filled = getrandom::fill(&mut random).is_ok();
-    let id = filled.then(|| format!("{:032x}", u128::from_be_bytes(random)));
-    let id = id.and_then(|id| HeaderValue::from_str(&id).ok());
-    id.unwrap_or_else(|| HeaderValue::from_static("none"))
+    static PROCESS: LazyLock<u64> = LazyLock::new(|| {
+        let mut random = [0; 8];
+        // Without randomness the ids of this process are still different.
+        let _ = getrandom::fill(&mut random);
+        u64::from_be_bytes(random)
+    });
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let id = format!("{:016x}{:016x}", *PROCESS, COUNT.fetch_add(1, Ordering::Relaxed));
+    HeaderValue::from_maybe_shared(Bytes::from(id)).unwrap_or_else(|_| HeaderValue::from_static("none"))
 }
 
 /// A caller may invent methods; a measurement may not have as many labels.
@@ -124,6 +145,10 @@ fn method_label(method: &Method) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
+    use tracing::Level;
+
     use super::*;
 
     #[test]
@@ -143,5 +168,58 @@ mod tests {
             assert_eq!(id(bad).len(), 32, "{bad:?}");
         }
         assert_ne!(request_id(&HeaderMap::new()), request_id(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn ids_of_requests_are_different_and_of_one_process() {
+        let ids: Vec<HeaderValue> = (0..100).map(|_| new_request_id()).collect();
+        let all: std::collections::HashSet<&[u8]> = ids.iter().map(HeaderValue::as_bytes).collect();
+        assert_eq!(all.len(), 100);
+        assert!(ids.iter().all(|id| id.len() == 32 && id.as_bytes()[..16] == ids[0].as_bytes()[..16]));
+    }
+
+    #[test]
+    fn only_reads_that_succeed_are_left_out_of_the_log() {
+        for (method, status, level) in [
+            ("GET", 200, Level::DEBUG),
+            ("HEAD", 200, Level::DEBUG),
+            ("GET", 404, Level::INFO),
+            ("GET", 503, Level::INFO),
+            ("POST", 202, Level::INFO),
+            ("OPTIONS", 200, Level::INFO),
+        ] {
+            let lines = Lines::default();
+            let subscriber =
+                tracing_subscriber::fmt().with_max_level(level).with_writer(lines.clone()).finish();
+            let status = StatusCode::from_u16(status).unwrap();
+            tracing::subscriber::with_default(subscriber, || log_answer(method, status, Duration::ZERO));
+            let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+            assert!(
+                text.contains(level.as_str()) && text.contains(status.as_str()),
+                "{method} {status}: {text}"
+            );
+        }
+    }
+
+    /// What was logged.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl<'a> tracing_subscriber::fmt::MakeWriter<'a> for Lines {
+        type Writer = Self;
+
+        fn make_writer(&'a self) -> Self {
+            self.clone()
+        }
     }
 }

@@ -13,6 +13,7 @@ use crate::keyring::KeyringError;
 use crate::prover::ProveError;
 use crate::publisher::PublishError;
 use crate::store::{StoreError, Ticket};
+use crate::tile_cache::TileError;
 
 /// Why a request is refused, or cannot be answered now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -296,6 +297,15 @@ impl From<ProveError> for Problem {
             ProveError::NoSuchProof(VerifyError::IndexBeyondTree) => index_beyond_tree(),
             ProveError::NoSuchProof(error) => Self::new(Code::InvalidParameter, error.to_string()),
             ProveError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<TileError> for Problem {
+    fn from(error: TileError) -> Self {
+        match error {
+            TileError::Store(error) => error.into(),
+            TileError::Compress(_) => Self::internal(&error),
         }
     }
 }

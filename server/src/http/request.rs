@@ -153,7 +153,7 @@ pub(super) async fn read_body(
     }
     let reading = async {
         let room = room(app, announced.unwrap_or(limit)).await?;
-        let bytes = collect(body, limit, too_large).await?;
+        let bytes = collect(body, announced.unwrap_or(0), limit, too_large).await?;
         Ok(ReadBody { bytes, _room: room })
     };
     let timeout = || Problem::new(Code::RequestTimeout, "the body did not arrive in time");
@@ -166,8 +166,8 @@ async fn room(app: &App, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> 
     room.map_err(|_| Problem::new(Code::ShuttingDown, "the server is shutting down; nothing was stored"))
 }
 
-async fn collect(body: Body, limit: usize, too_large: Problem) -> Result<Vec<u8>, Problem> {
-    let (mut stream, mut bytes) = (body.into_data_stream(), Vec::new());
+async fn collect(body: Body, announced: usize, limit: usize, too_large: Problem) -> Result<Vec<u8>, Problem> {
+    let (mut stream, mut bytes) = (body.into_data_stream(), Vec::with_capacity(announced));
     while let Some(chunk) = stream.next().await {
         let chunk = chunk.map_err(|_| Problem::new(Code::RequestTimeout, "the body broke off"))?;
         if bytes.len().saturating_add(chunk.len()) > limit {

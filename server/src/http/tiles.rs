@@ -5,16 +5,18 @@
 use std::sync::Arc;
 
 use attestlog_core::{TILE_WIDTH, TileId, TilePath};
+use axum::body::Body;
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::problem::{Code, Problem, ProblemBody};
 use super::request::{LogPath, OpenLog, PathParts};
 use super::{App, FRESH, IMMUTABLE, Incompressible, TEXT};
-use crate::prover;
+use crate::tile_cache::{self, Coding};
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(checkpoint)).routes(routes!(tile))
@@ -52,6 +54,7 @@ async fn tile(
     State(app): State<Arc<App>>,
     OpenLog(log): OpenLog,
     path: PathParts,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let path = TilePath::parse(&format!("tile/{}", path.get("path")?))
         .map_err(|error| Problem::new(Code::MalformedTilePath, error.to_string()))?;
@@ -64,20 +67,57 @@ async fn tile(
     if !covers(published.checkpoint.size()) {
         return Err(no_such_tile());
     }
-    let store = &*app.service.store;
-    let headers = [(header::CONTENT_TYPE, "application/octet-stream"), (header::CACHE_CONTROL, IMMUTABLE)];
-    match path {
-        TilePath::Hashes { .. } => {
-            let bytes = prover::tile(store, log.id, tile, width).await?.ok_or_else(no_such_tile)?;
-            let mut response = (headers, bytes).into_response();
-            response.extensions_mut().insert(Incompressible);
-            Ok(response)
-        }
-        TilePath::Entries { index, .. } => {
-            let bytes = prover::entry_bundle(store, log.id, index, width).await?.ok_or_else(no_such_tile)?;
-            Ok((headers, bytes).into_response())
+    let coding = coding(path, &headers).unwrap_or(Coding::Identity);
+    let (bytes, coding) = if width == TILE_WIDTH {
+        (app.service.tiles.get(&*app.service.store, log.id, path, coding).await?, coding)
+    } else {
+        (tile_cache::read(&*app.service.store, log.id, path).await?.map(Bytes::from), Coding::Identity)
+    };
+    let bytes = bytes.ok_or_else(no_such_tile)?;
+    Ok(respond(path, bytes, coding))
+}
+
+/// The answer with what a path names.
+pub(super) fn respond(path: TilePath, bytes: Bytes, coding: Coding) -> Response {
+    let mut response = Response::new(Body::from(bytes));
+    if matches!(path, TilePath::Hashes { .. }) {
+        response.extensions_mut().insert(Incompressible);
+    }
+    let headers = response.headers_mut();
+    headers.reserve(9);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(IMMUTABLE));
+    if matches!(path, TilePath::Entries { .. }) {
+        headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    }
+    let coding = match coding {
+        Coding::Identity => return response,
+        Coding::Gzip => "gzip",
+        Coding::Zstd => "zstd",
+    };
+    headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding));
+    response
+}
+
+/// The coding of the answer: for bundles the one that is asked for; `None` if that is asked for with weights, which the
+/// layer weighs that compresses what is not at hand.
+pub(super) fn coding(path: TilePath, headers: &HeaderMap) -> Option<Coding> {
+    let mut asked = Coding::Identity;
+    if matches!(path, TilePath::Hashes { .. }) {
+        return Some(asked);
+    }
+    for value in headers.get_all(header::ACCEPT_ENCODING) {
+        for name in value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
+            if name.contains(&b';') || name == b"*" {
+                return None;
+            } else if name.eq_ignore_ascii_case(b"zstd") {
+                asked = Coding::Zstd;
+            } else if asked == Coding::Identity && name.eq_ignore_ascii_case(b"gzip") {
+                asked = Coding::Gzip;
+            }
         }
     }
+    Some(asked)
 }
 
 fn no_such_tile() -> Problem {

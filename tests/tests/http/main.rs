@@ -5,6 +5,7 @@
 mod append;
 mod errors;
 mod events;
+mod memory;
 mod operation;
 mod outage;
 mod reads;

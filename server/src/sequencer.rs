@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::keyring::{Keyring, KeyringError, SigningLog};
 use crate::publisher::{PublishError, Publisher};
-use crate::store::{Batch, LogId, ProcessedEntry, Store, StoreError, Tree, TreeChange};
+use crate::store::{Batch, LogId, ProcessedEntry, Store, StoreError, Ticket, Tree, TreeChange};
 use crate::waiter::Waiter;
 
 /// How often the sequencer infers nothing from earlier batches and looks at all rows.
@@ -111,6 +111,8 @@ pub struct Sequencer {
     last_heads: Option<Instant>,
     /// The logs whose tree contradicts what was published, and when that was last seen.
     refused: HashMap<LogId, Instant>,
+    /// Where the last batch has put its entries.
+    places: Vec<(Ticket, LeafIndex)>,
 }
 
 impl Sequencer {
@@ -125,6 +127,7 @@ impl Sequencer {
             next_full_look: None,
             last_heads: None,
             refused: HashMap::new(),
+            places: Vec::new(),
         }
     }
 
@@ -167,7 +170,8 @@ impl Sequencer {
         batch.write(&changes).await?;
         batch.commit().await?;
         self.note_look(look_at_everything && !catching_up, now);
-        let entries = done.iter().map(|done| done.entries).sum();
+        self.places = done.iter().flat_map(|done| done.places.iter().copied()).collect();
+        let entries = self.places.len();
         let heads: Vec<_> = done.into_iter().filter_map(|done| Some((done.change.log, done.head?))).collect();
         if sign {
             self.last_heads = Some(now);
@@ -246,6 +250,7 @@ impl Sequencer {
                 Ok(step) => {
                     failures = 0;
                     may_begin_early = true;
+                    waiter.processed(std::mem::take(&mut self.places));
                     record(step, began.elapsed());
                     steps.send_modify(|count| *count += 1);
                     match step {
@@ -281,7 +286,7 @@ struct Work {
 struct Done {
     change: TreeChange,
     head: Option<Checkpoint>,
-    entries: usize,
+    places: Vec<(Ticket, LeafIndex)>,
 }
 
 impl Work {
@@ -314,7 +319,8 @@ impl Work {
         let head = if self.sign { Some(self.log.sign(&edge)?) } else { None };
         let checkpoint = head.as_ref().map(|head| head.format().into_bytes());
         let change = TreeChange { log, old_size, edge, full_tiles, checkpoint };
-        Ok(Done { change, head, entries: self.entries.len() })
+        let places = self.entries.iter().map(|entry| (entry.ticket, entry.index)).collect();
+        Ok(Done { change, head, places })
     }
 }
 

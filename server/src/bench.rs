@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinError;
+
 use crate::progress::Progress;
 use crate::store::StoreError;
 use crate::store::postgres::bench::BenchConnection;
@@ -24,7 +26,7 @@ mod report;
 mod text;
 mod turn;
 
-pub use machine::Machine;
+pub use machine::{Conditions, Machine};
 pub use process::{Usage, Usages};
 pub use report::{Latency, Load, Report, Spread, Stored, Summary, TurnReport};
 
@@ -191,5 +193,14 @@ async fn connect(url: Option<&str>) -> Result<Option<BenchConnection>, BenchErro
     match url {
         Some(url) => Ok(Some(BenchConnection::connect(url).await?)),
         None => Ok(None),
+    }
+}
+
+/// What a task returned; a panic goes on.
+fn joined<T>(result: Result<T, JoinError>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(error) => unreachable!("the task was not aborted: {error}"),
     }
 }

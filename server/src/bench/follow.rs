@@ -134,15 +134,22 @@ impl Follower {
         calls_ended: CancellationToken,
     ) -> Result<Followed, BenchError> {
         let mut seen = Followed { heads: Vec::new(), covered: histogram(), uncovered: 0, waiting: [0; 2] };
-        let (mut pending, mut size, mut grew) = (Vec::new(), load.base, Instant::now());
+        let (mut pending, mut size) = (Vec::new(), load.base);
+        let (mut grew, mut read) = (Instant::now(), Instant::now());
         let mut share = Share::new(&load, self.tickets.bearable());
         let mut ticks = tokio::time::interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
             share.choose(&load);
-            let newest = self.head.size().await?;
+            let newest = match self.head.size().await {
+                Ok(newest) => newest,
+                // A server that is started again is waited for.
+                Err(_) if read.elapsed() < DRAIN && !load.clock.stop.is_cancelled() => continue,
+                Err(error) => return Err(error),
+            };
             let now = Instant::now();
+            read = now;
             if now < load.clock.from {
                 seen.waiting = [load.waiting(newest); 2];
             } else if now < load.clock.to {

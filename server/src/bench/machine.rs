@@ -10,9 +10,35 @@ use serde::Serialize;
 
 use super::load::{histogram, record};
 use super::report::milliseconds;
+use super::{BenchError, connect, joined};
+use crate::store::postgres::bench::DatabaseFacts;
 
 /// How many syncs are timed.
 const SYNCS: u64 = 200;
+
+/// What figures depend on: the machine, and the database's server.
+#[derive(Clone, Debug, Serialize)]
+pub struct Conditions {
+    /// What it is measured on.
+    pub machine: Machine,
+    /// The database's server, if there is one.
+    pub database: Option<DatabaseFacts>,
+}
+
+impl Conditions {
+    /// Looks at them; syncs are timed in the directory.
+    ///
+    /// # Errors
+    /// [`BenchError::Store`] if the database cannot be asked.
+    pub async fn look(database: Option<&str>, directory: PathBuf) -> Result<Self, BenchError> {
+        let database = match connect(database).await? {
+            Some(mut connection) => Some(connection.facts().await?),
+            None => None,
+        };
+        let machine = tokio::task::spawn_blocking(move || Machine::look(&directory));
+        Ok(Self { machine: joined(machine.await), database })
+    }
+}
 
 /// The machine.
 #[derive(Clone, Debug, Serialize)]
@@ -35,7 +61,7 @@ pub struct Machine {
 
 impl Machine {
     /// Looks at it. Blocks while it syncs a file in the directory.
-    pub(super) fn look(directory: &Path) -> Self {
+    fn look(directory: &Path) -> Self {
         let cpu = read_value("/proc/cpuinfo", "model name");
         let memory = read_value("/proc/meminfo", "MemTotal");
         let kibibytes = memory.and_then(|text| text.split(' ').next()?.parse::<u64>().ok());

@@ -7,18 +7,17 @@ use serde::Serialize;
 
 use super::follow::{Followed, LOOK_EVERY};
 use super::load::Recorded;
-use super::machine::Machine;
+use super::machine::Conditions;
 use super::process::Usages;
 use super::{Plan, Through, float};
-use crate::store::postgres::bench::{DatabaseFacts, PLAIN, Volume};
+use crate::store::postgres::bench::{PLAIN, Volume};
 
 /// All of it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// What it was measured on.
-    pub machine: Machine,
-    /// The database's server, if one was named.
-    pub database: Option<DatabaseFacts>,
+    #[serde(flatten)]
+    pub conditions: Conditions,
     /// The load.
     pub load: Load,
     /// Each turn, in order.
@@ -157,8 +156,7 @@ const BESIDE: [&str; 3] = ["append_only_log", "search_block", "search_mark"];
 impl Report {
     pub(super) fn new(
         plan: &Plan,
-        machine: Machine,
-        database: Option<DatabaseFacts>,
+        conditions: Conditions,
         turns: Vec<TurnReport>,
         interrupted: bool,
     ) -> Self {
@@ -175,7 +173,7 @@ impl Report {
             backlog: plan.backlog,
             head_looked_at_every_ms: LOOK_EVERY.as_secs_f64() * 1000.0,
         };
-        Self { machine, database, load, summary: Summary::of(&turns), turns, interrupted }
+        Self { conditions, load, summary: Summary::of(&turns), turns, interrupted }
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::machine::load_average;
+use super::machine::{Conditions, load_average};
 use super::report::{Latency, Report, Spread, TurnReport};
 
 impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        self.write_conditions(f)?;
+        self.conditions.fmt(f)?;
         let load = &self.load;
         let calls = match load.rate {
             Some(rate) => {
@@ -34,12 +34,8 @@ impl Display for Report {
     }
 }
 
-impl Report {
-    fn writes(&self) -> bool {
-        matches!(self.load.through, "sql" | "add" | "entries")
-    }
-
-    fn write_conditions(&self, f: &mut Formatter<'_>) -> fmt::Result {
+impl Display for Conditions {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let machine = &self.machine;
         let cpu = machine.cpu.as_deref().unwrap_or("unknown processor");
         let memory = machine.memory.map_or_else(|| "–".to_owned(), |bytes| number(super::float(bytes) / 1e9));
@@ -61,6 +57,12 @@ impl Report {
             writeln!(f, "- PostgreSQL {}: {}", database.version, database.settings.join(", "))?;
         }
         Ok(())
+    }
+}
+
+impl Report {
+    fn writes(&self) -> bool {
+        matches!(self.load.through, "sql" | "add" | "entries")
     }
 
     fn write_rates(&self, f: &mut Formatter<'_>) -> fmt::Result {

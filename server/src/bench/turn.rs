@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::caller::Caller;
@@ -13,21 +13,20 @@ use super::clock::Clock;
 use super::follow::{Follower, HeadSource, TicketSource};
 use super::http::{Endpoint, HttpConnection};
 use super::load::{Load, Recorded};
-use super::machine::Machine;
+use super::machine::Conditions;
 use super::process::{Processes, postmaster_of};
 use super::report::{Report, Stored, TurnReport};
-use super::{BenchError, Plan, Through, connect, endpoint, float};
+use super::{BenchError, Plan, Through, connect, endpoint, float, joined};
 use crate::progress::Progress;
 use crate::store::LogId;
-use crate::store::postgres::bench::{BenchConnection, DatabaseFacts, Volume};
+use crate::store::postgres::bench::{BenchConnection, Volume};
 
 /// What the turns share.
 #[derive(Debug)]
 pub(super) struct Bench {
     pub(super) plan: Plan,
     pub(super) progress: Progress,
-    machine: Machine,
-    facts: Option<DatabaseFacts>,
+    conditions: Conditions,
     database: Option<BenchConnection>,
     log: Option<LogId>,
     prefix: Option<Arc<Endpoint>>,
@@ -39,25 +38,22 @@ pub(super) struct Bench {
 impl Bench {
     /// Looks at the machine, and connects.
     pub(super) async fn open(plan: Plan, progress: &Progress) -> Result<Self, BenchError> {
-        let mut database = connect(plan.database.as_deref()).await?;
-        let (mut facts, mut log) = (None, None);
-        if let Some(database) = &mut database {
-            facts = Some(database.facts().await?);
-            if plan.prefix.is_none() || plan.server.is_some() {
-                let found = database.log(&plan.log).await?;
-                log = Some(found.ok_or_else(|| BenchError::NoLog(plan.log.clone()))?);
-            }
+        let directory = plan.data.clone().unwrap_or_else(std::env::temp_dir);
+        let conditions = Conditions::look(plan.database.as_deref(), directory).await?;
+        let (mut database, mut log) = (connect(plan.database.as_deref()).await?, None);
+        // What lies at a prefix need not be in this database.
+        if let Some(database) = database.as_mut().filter(|_| plan.prefix.is_none() || plan.server.is_some()) {
+            let found = database.log(&plan.log).await?;
+            log = Some(found.ok_or_else(|| BenchError::NoLog(plan.log.clone()))?);
         }
         let prefix = endpoint(plan.prefix.as_deref(), plan.token.as_deref())?;
         let server = endpoint(plan.server.as_deref(), None)?;
-        let directory = plan.data.clone().unwrap_or_else(std::env::temp_dir);
-        let machine = joined(tokio::task::spawn_blocking(move || Machine::look(&directory)).await);
         let mut seed = [0; 8];
         // Without randomness, the time is different enough from that of another run.
         let fallback = std::time::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs());
         let random = getrandom::fill(&mut seed).map(|()| u64::from_le_bytes(seed));
         let seed = random.unwrap_or(fallback);
-        Ok(Self { plan, progress: progress.clone(), machine, facts, database, log, prefix, server, seed })
+        Ok(Self { plan, progress: progress.clone(), conditions, database, log, prefix, server, seed })
     }
 
     /// The connection to the database; this way needs it.
@@ -68,7 +64,7 @@ impl Bench {
     /// Everything that was measured.
     pub(super) fn report(self, turns: Vec<TurnReport>) -> Report {
         let interrupted = self.progress.stop.is_cancelled();
-        Report::new(&self.plan, self.machine, self.facts, turns, interrupted)
+        Report::new(&self.plan, self.conditions, turns, interrupted)
     }
 
     /// The load for one way.
@@ -160,7 +156,7 @@ impl Bench {
 
     fn processes(&self) -> Processes {
         let server = self.server.as_ref().map(HttpConnection::new);
-        let postmaster = self.facts.as_ref().and_then(|facts| postmaster_of(facts.backend));
+        let postmaster = self.conditions.database.as_ref().and_then(|facts| postmaster_of(facts.backend));
         Processes { server, postmaster }
     }
 
@@ -206,13 +202,4 @@ async fn all(mut drivers: JoinSet<Result<(), BenchError>>, clock: &Clock) -> Res
         }
     }
     result
-}
-
-/// What a task returned; a panic goes on.
-fn joined<T>(result: Result<T, JoinError>) -> T {
-    match result {
-        Ok(value) => value,
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(error) => unreachable!("the task was not aborted: {error}"),
-    }
 }

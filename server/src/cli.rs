@@ -23,6 +23,7 @@ macro_rules! examples {
 }
 
 mod append;
+mod bench;
 mod entries;
 mod export;
 pub(crate) mod failure;
@@ -76,6 +77,7 @@ enum Command {
     #[command(subcommand)]
     Key(key::KeyCommand),
     Migrate(migrate::Migrate),
+    Bench(bench::Bench),
 }
 
 /// What a command found.
@@ -127,6 +129,7 @@ impl Cli {
             Command::Reindex(reindex) => reindex.run().await,
             Command::Key(key) => key.run().await,
             Command::Migrate(migrate) => migrate.run().await,
+            Command::Bench(bench) => bench.run().await,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The Attestlog server as a library; `main.rs` is the one program `attestlog`.
 
 pub mod appender;
+pub mod bench;
 pub mod bundle;
 pub mod deployment;
 pub mod event;

@@ -19,6 +19,13 @@ pub fn recorder() -> PrometheusHandle {
     RECORDER.get_or_init(install).clone()
 }
 
+/// What was measured, in Prometheus' text format, and the standard measures of this process: its processor time, its
+/// memory, its open files.
+pub fn render(recorder: &PrometheusHandle) -> String {
+    metrics_process::Collector::default().collect();
+    recorder.render()
+}
+
 /// Keeps the recorder small until `stop`.
 pub async fn tidy(recorder: PrometheusHandle, stop: CancellationToken) {
     while stop.run_until_cancelled(tokio::time::sleep(TIDY_EVERY)).await.is_some() {
@@ -38,6 +45,7 @@ fn install() -> PrometheusHandle {
 }
 
 fn describe() {
+    metrics_process::Collector::default().describe();
     describe_counter!("attestlog_http_requests_total", "Requests answered, by method, route and status.");
     describe_histogram!("attestlog_http_request_seconds", "How long requests took.");
     describe_counter!("attestlog_entries_appended_total", "Entries made durable by this server.");

@@ -55,7 +55,19 @@ pub(crate) struct Watch {
 
 impl Watch {
     pub(crate) fn start(progress: &Progress, name: &str) -> Self {
-        let bar = self::progress(Some(0), "entries");
+        Self::with_bar(self::progress(Some(0), "entries"), progress, name)
+    }
+
+    /// The same for a task that counts seconds.
+    pub(crate) fn start_in_seconds(progress: &Progress, name: &str) -> Self {
+        let bar = self::progress(Some(0), "s");
+        if let Ok(style) = ProgressStyle::with_template("{prefix} {bar:40} {pos}/{len} s") {
+            bar.set_style(style);
+        }
+        Self::with_bar(bar, progress, name)
+    }
+
+    fn with_bar(bar: ProgressBar, progress: &Progress, name: &str) -> Self {
         bar.set_prefix(name.to_owned());
         let task = tokio::spawn(follow(progress.clone(), bar.clone()));
         Self { bar, task }

@@ -153,7 +153,7 @@ fn stop_at_signals(stop: CancellationToken) -> Result<(), Failure> {
 }
 
 /// A time such as `100ms`, `2s` or `1m`.
-fn parse_time(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_time(text: &str) -> Result<Duration, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let wrong = || format!("\"{text}\" is not a time: write 100ms, 2s or 1m");

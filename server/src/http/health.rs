@@ -13,6 +13,7 @@ use utoipa_axum::routes;
 use super::problem::{Code, Problem, ProblemBody};
 use super::{App, TEXT};
 use crate::deployment::DEFAULT_LOG;
+use crate::measurements::render;
 
 /// How long the database may take to answer before this server counts as not ready.
 const READY_PATIENCE: Duration = Duration::from_secs(3);
@@ -76,7 +77,7 @@ async fn is_ready(app: &App) -> Result<(), Problem> {
 async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
     let age = app.service.publisher.since_last_head();
     gauge!("attestlog_last_published_head_age_seconds").set(age.as_secs_f64());
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"), NO_STORE], app.metrics.render())
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"), NO_STORE], render(&app.metrics))
 }
 
 /// This description

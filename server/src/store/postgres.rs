@@ -21,6 +21,7 @@ use super::{
 };
 
 mod batch;
+pub mod bench;
 mod failure;
 mod scan;
 mod schema;

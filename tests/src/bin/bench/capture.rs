@@ -1,4 +1,4 @@
-//! What row capture adds to a statement that changes many rows, and to one that changes a single row.
+//! What row capture adds to a statement that changes many rows, and to one that changes a single row, with its commit and without.
 
 use std::time::{Duration, Instant};
 
@@ -9,11 +9,12 @@ use super::Bench;
 use super::sample::SampleLog;
 use super::table::{Table, milliseconds, number, ratio};
 
-/// The tables that take turns: nothing; a trigger as one writes it by hand; captured.
-const TABLES: [(&str, &str); 3] = [
+/// The tables that take turns: nothing; a trigger as one writes it by hand; captured; captured, and changed since.
+const TABLES: [(&str, &str); 4] = [
     ("plain", "no trigger"),
     ("audited", "a trigger by hand: `to_jsonb` of each row, old and new, into a plain table"),
     ("tracked", "`attestlog.track`"),
+    ("stale", "`attestlog.track`, not up to date: a column was added since"),
 ];
 /// {t} is the table, {rows} the condition that chooses the rows.
 const STATEMENTS: [(&str, &str); 4] = [
@@ -42,17 +43,23 @@ pub(crate) async fn run(bench: &Bench) {
         ),
         &["statement", "rows", "trigger", "ms", "ratio"],
     );
-    for (rows, conditions) in [
-        (many, vec![format!("id <= {many}")]),
-        // So short that one would not tell.
-        (1, (1..=many.min(100)).map(|id| format!("id = {id}")).collect()),
+    // So short that one would not tell.
+    let singles: Vec<String> = (1..=many.min(100)).map(|id| format!("id = {id}")).collect();
+    for (rows, commits, conditions) in [
+        (
+            number(f64::from(u32::try_from(many).expect("a number of rows"))),
+            true,
+            &[format!("id <= {many}")][..],
+        ),
+        ("1, with its commit".to_owned(), true, &singles),
+        ("1, without".to_owned(), false, &singles),
     ] {
-        let mut times = vec![[const { Vec::new() }; 3]; STATEMENTS.len()];
+        let mut times = vec![[const { Vec::new() }; TABLES.len()]; STATEMENTS.len()];
         for round in 0..ROUNDS {
             for turn in 0..TABLES.len() {
                 let position = (turn + round) % TABLES.len();
                 for (times, statement) in times.iter_mut().zip(STATEMENTS) {
-                    let took = measure(&mut app, TABLES[position].0, statement, &conditions).await;
+                    let took = measure(&mut app, TABLES[position].0, statement, conditions, commits).await;
                     times[position].push(took);
                 }
             }
@@ -62,7 +69,7 @@ pub(crate) async fn run(bench: &Bench) {
             for ((_, trigger), median) in TABLES.iter().zip(medians) {
                 table.row(&[
                     statement.to_owned(),
-                    number(f64::from(u32::try_from(rows).expect("a number of rows"))),
+                    rows.clone(),
                     (*trigger).to_owned(),
                     milliseconds(median),
                     ratio(median.as_secs_f64() / medians[0].as_secs_f64()),
@@ -99,7 +106,8 @@ async fn prepare(app: &mut PgConnection, rows: u64) {
                 for each statement execute function by_hand();
             create trigger d after delete on audited referencing old table as old_rows
                 for each statement execute function by_hand();
-            select attestlog.track('tracked', 'default')";
+            select attestlog.track(t, 'default') from unnest('{tracked, stale}'::regclass[]) t;
+            alter table stale add column later text";
     app.execute(AssertSqlSafe(sql)).await.expect("the tables");
 }
 
@@ -109,6 +117,7 @@ async fn measure(
     table: &str,
     (name, statement): (&str, &str),
     conditions: &[String],
+    commits: bool,
 ) -> Duration {
     let mut run = async |sql: String| app.execute(AssertSqlSafe(sql)).await.expect("a statement");
     run(format!("drop table if exists child; truncate {table}, audit")).await;
@@ -122,11 +131,18 @@ async fn measure(
     // As a server would have left it.
     run("delete from attestlog.append_only_log".to_owned()).await;
     run(format!("vacuum analyze {table}, attestlog.append_only_log")).await;
+    if !commits {
+        run("begin".to_owned()).await;
+    }
     let started = Instant::now();
     for condition in conditions {
         run(statement.replace("{t}", table).replace("{rows}", condition)).await;
     }
-    started.elapsed() / u32::try_from(conditions.len()).expect("a few conditions")
+    let took = started.elapsed();
+    if !commits {
+        run("commit".to_owned()).await;
+    }
+    took / u32::try_from(conditions.len()).expect("a few conditions")
 }
 
 fn median(times: &mut [Duration]) -> Duration {

@@ -6,22 +6,21 @@
 
 use std::path::PathBuf;
 
+use rows::{ROWS, Row};
 use sample::SampleLogs;
 
+mod batches;
 mod capture;
 mod core_results;
-mod embedded;
 mod fsck;
 mod header;
-mod http;
-mod latency;
 mod load;
-mod million;
 mod process;
+mod rows;
 mod sample;
 mod search;
+mod server;
 mod table;
-mod write;
 
 /// What all sections share.
 #[derive(Debug)]
@@ -30,6 +29,8 @@ pub(crate) struct Bench {
     program: PathBuf,
     /// Multiplies all sizes and times.
     scale: f64,
+    /// More options of `attestlog serve`.
+    serve: Vec<String>,
     /// The large logs that several sections read.
     logs: SampleLogs,
 }
@@ -47,13 +48,15 @@ impl Bench {
     }
 }
 
-const SECTIONS: [&str; 8] = ["core", "write", "capture", "million", "embedded", "fsck", "http", "search"];
+/// The sections beside those of [`ROWS`].
+const SECTIONS: [&str; 7] = ["growth", "core", "fsck", "batches", "server", "capture", "search"];
 
 #[tokio::main]
 async fn main() {
     let asked: Vec<String> = std::env::args().skip(1).collect();
-    if let Some(unknown) = asked.iter().find(|asked| !SECTIONS.contains(&asked.as_str())) {
-        eprintln!("bench: no section \"{unknown}\"; there are {}", SECTIONS.join(", "));
+    let known = || ROWS.iter().map(|row| row.name).chain(SECTIONS);
+    if let Some(unknown) = asked.iter().find(|asked| !known().any(|name| name == *asked)) {
+        eprintln!("bench: no section \"{unknown}\"; there are {}", known().collect::<Vec<_>>().join(", "));
         std::process::exit(2);
     }
     let scale = std::env::var("ATTESTLOG_BENCH_SCALE").map_or(1.0, |scale| match scale.parse::<f64>() {
@@ -63,25 +66,27 @@ async fn main() {
             std::process::exit(2);
         }
     });
+    let serve = std::env::var("ATTESTLOG_BENCH_SERVE").unwrap_or_default();
+    let serve = serve.split_whitespace().map(str::to_owned).collect();
     let program = std::env::current_exe().expect("a path").with_file_name("attestlog");
-    let mut bench = Bench { program, scale, logs: SampleLogs::default() };
+    let mut bench = Bench { program, scale, serve, logs: SampleLogs::default() };
     header::print(&bench).await;
-    for section in SECTIONS {
-        if !asked.is_empty() && !asked.iter().any(|asked| asked == section) {
-            continue;
-        }
+    let is_asked = |name: &str| asked.is_empty() || asked.iter().any(|asked| asked == name);
+    // Growth compares all of them with themselves.
+    let rows: Vec<Row> = ROWS.into_iter().filter(|row| is_asked(row.name) || is_asked("growth")).collect();
+    if !rows.is_empty() {
+        rows::run(&mut bench, &rows, is_asked("growth")).await;
+    }
+    for section in SECTIONS.into_iter().filter(|section| is_asked(section)) {
         match section {
             "core" => core_results::print(),
-            "write" => {
-                write::run(&bench).await;
-                latency::run(&bench).await;
-            }
-            "capture" => capture::run(&bench).await,
-            "million" => million::run(&mut bench).await,
-            "embedded" => embedded::run(&mut bench).await,
             "fsck" => fsck::run(&mut bench).await,
-            "http" => http::run(&mut bench).await,
-            _ => search::run(&bench).await,
+            "batches" => batches::run(&mut bench).await,
+            "server" => server::run(&mut bench).await,
+            "capture" => capture::run(&bench).await,
+            "search" => search::run(&bench).await,
+            // It was measured with the rows.
+            _ => {}
         }
     }
 }

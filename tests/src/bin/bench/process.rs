@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::Bench;
+
 /// A running `attestlog serve`; killed when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -15,46 +17,14 @@ pub(crate) struct Server {
     pub(crate) ready_after: Duration,
 }
 
-/// What `/metrics` says about batches, since the process was started.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Batches {
-    /// Their number.
-    pub(crate) count: f64,
-    /// What they took, in seconds.
-    pub(crate) seconds: f64,
-    /// The entries in them.
-    pub(crate) entries: f64,
-}
-
-impl Batches {
-    /// What was done since an earlier reading.
-    pub(crate) fn since(self, earlier: Self) -> Self {
-        Self {
-            count: self.count - earlier.count,
-            seconds: self.seconds - earlier.seconds,
-            entries: self.entries - earlier.entries,
-        }
-    }
-
-    /// The milliseconds of a batch.
-    pub(crate) fn mean_milliseconds(self) -> f64 {
-        self.seconds * 1000.0 / self.count.max(1.0)
-    }
-
-    /// The entries of a batch.
-    pub(crate) fn mean_entries(self) -> f64 {
-        self.entries / self.count.max(1.0)
-    }
-}
-
 impl Server {
-    /// Starts one with its data in `data`, and waits until it is ready.
-    pub(crate) async fn start(program: &Path, database: Option<&str>, data: &Path, interval: &str) -> Self {
+    /// Starts one of the deployment with its data in `data`, and waits until it is ready.
+    pub(crate) async fn start(bench: &Bench, database: Option<&str>, data: &Path) -> Self {
         // Free now; nobody else is likely to take it within a moment.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut command = Command::new(program);
-        command.args(["serve", "--interval", interval, "--listen", &format!("127.0.0.1:{port}"), "--data"]);
-        command.arg(data).env_remove("DATABASE_URL").stdout(Stdio::null()).stderr(Stdio::null());
+        let mut command = Command::new(&bench.program);
+        command.args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--data"]).arg(data);
+        command.args(&bench.serve).env_remove("DATABASE_URL").stdout(Stdio::null()).stderr(Stdio::null());
         if let Some(database) = database {
             command.args(["--database", database]);
         }
@@ -95,31 +65,6 @@ impl Server {
             value.and_then(|value| value.trim().split(' ').next()?.parse().ok()).unwrap_or(f64::NAN);
         kib * 1024.0 / 1e6
     }
-
-    /// The seconds of processor time that it has taken.
-    pub(crate) fn cpu_seconds(&self) -> f64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
-        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
-        let ticks =
-            |field: usize| fields.get(field).and_then(|ticks| ticks.parse::<f64>().ok()).unwrap_or(0.0);
-        // proc(5): user time is field 14, system time 15, in hundredths of a second.
-        (ticks(11) + ticks(12)) / 100.0
-    }
-
-    /// What it has measured of its batches.
-    pub(crate) async fn batches(&self) -> Batches {
-        let answer = client().get(format!("{}/metrics", self.address)).send().await.expect("an answer");
-        let text = answer.text().await.expect("a text");
-        let value = |name: &str| {
-            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-            line.and_then(|value| value.parse().ok()).unwrap_or(0.0)
-        };
-        Batches {
-            count: value("attestlog_batch_seconds_count"),
-            seconds: value("attestlog_batch_seconds_sum"),
-            entries: value("attestlog_entries_processed_total"),
-        }
-    }
 }
 
 impl Drop for Server {
@@ -134,14 +79,13 @@ pub(crate) fn client() -> reqwest::Client {
     reqwest::Client::builder().no_gzip().no_proxy().pool_max_idle_per_host(1024).build().expect("a client")
 }
 
-/// Runs `attestlog` with these arguments; how long it took.
-pub(crate) async fn call(program: PathBuf, arguments: Vec<String>) -> Duration {
+/// What `attestlog` prints with these arguments.
+pub(crate) async fn call(program: PathBuf, arguments: Vec<String>) -> Vec<u8> {
     let run = move || {
-        let began = Instant::now();
         let output =
             Command::new(program).args(&arguments).env_remove("DATABASE_URL").output().expect("it runs");
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        began.elapsed()
+        output.stdout
     };
     tokio::task::spawn_blocking(run).await.expect("a task")
 }

@@ -31,31 +31,29 @@ pub(crate) struct SampleLog {
     /// Its entries so far.
     pub(crate) size: u64,
     deployment: Deployment,
-    directory: TempDir,
+    _directory: TempDir,
     _guard: Option<PostgresGuard>,
 }
 
 impl SampleLogs {
-    /// The log on PostgreSQL, made with `size` entries unless there is one.
-    pub(crate) async fn postgres(&mut self, size: u64) -> &mut SampleLog {
-        if self.postgres.is_none() {
-            let mut made = SampleLog::on_postgres().await;
-            made.append(size).await;
-            made.sequence().await;
-            self.postgres = Some(made);
-        }
-        self.postgres.as_mut().expect("a log was made")
+    /// Takes the log on PostgreSQL, with `size` entries or more; it is made unless there is one.
+    pub(crate) async fn take_postgres(&mut self, size: u64) -> SampleLog {
+        let mut log = match self.postgres.take() {
+            Some(log) => log,
+            None => SampleLog::on_postgres().await,
+        };
+        log.fill(size).await;
+        log
     }
 
-    /// The log on the embedded store, made with `size` entries unless there is one.
-    pub(crate) async fn embedded(&mut self, size: u64) -> &mut SampleLog {
-        if self.embedded.is_none() {
-            let mut made = SampleLog::on_the_embedded_store().await;
-            made.append(size).await;
-            made.sequence().await;
-            self.embedded = Some(made);
-        }
-        self.embedded.as_mut().expect("a log was made")
+    /// The same for the log on the embedded store.
+    pub(crate) async fn take_embedded(&mut self, size: u64) -> SampleLog {
+        let mut log = match self.embedded.take() {
+            Some(log) => log,
+            None => SampleLog::on_the_embedded_store().await,
+        };
+        log.fill(size).await;
+        log
     }
 }
 
@@ -79,7 +77,7 @@ impl SampleLog {
         // Makes the secret and the log.
         drop(deployment.signing(Arc::clone(&store)).await.expect("a deployment"));
         let log = store.log(DEFAULT_LOG).await.expect("an answer").expect("the log default");
-        Self { store, log, size: 0, deployment, directory, _guard: guard }
+        Self { store, log, size: 0, deployment, _directory: directory, _guard: guard }
     }
 
     /// The same log after its store was closed.
@@ -98,9 +96,15 @@ impl SampleLog {
         &self.deployment.data
     }
 
-    /// A place for files of the benchmark.
-    pub(crate) fn directory(&self) -> &Path {
-        self.directory.path()
+    /// Appends and processes entries until there are `size`, as they come in life: never many of them waiting.
+    pub(crate) async fn fill(&mut self, size: u64) {
+        // Others may have appended.
+        self.sequence().await;
+        self.size = self.signed().await;
+        while self.size < size {
+            self.append((size - self.size).min(100_000)).await;
+            self.sequence().await;
+        }
     }
 
     /// Appends the next entries, 1,000 in a transaction; how long that took.
@@ -139,12 +143,5 @@ impl SampleLog {
     pub(crate) async fn signed(&self) -> u64 {
         let tree = self.store.tree(self.log.id).await.expect("an answer");
         tree.expect("a tree").signed_size.0
-    }
-
-    /// Waits until a signed head covers `size` entries.
-    pub(crate) async fn wait_until_signed(&self, size: u64) {
-        while self.signed().await < size {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
     }
 }

@@ -69,10 +69,14 @@ impl Weighter<Key, Bytes> for ByBytes {
 impl TileCache {
     /// An empty cache of at most `bytes`.
     #[must_use]
+    #[expect(
+        clippy::expect_used,
+        clippy::missing_panics_doc,
+        reason = "it asks for two capacities, and both are set"
+    )]
     pub fn new(bytes: usize) -> Self {
         let mut options = OptionsBuilder::new();
         options.shards(SHARDS).estimated_items_capacity(bytes / TILE_BYTES).weight_capacity(bytes as u64);
-        #[expect(clippy::expect_used, reason = "it asks for the two capacities, and both are set")]
         let options = options.build().expect("both capacities are set");
         Self(Cache::with_options(
             options,

@@ -1,5 +1,4 @@
 //! The memory of full tiles and bundles: how much it keeps, and that it keeps it as it was.
-#![expect(clippy::unwrap_used, reason = "what cannot be unwrapped fails the test")]
 
 use attestlog_core::{TileId, TilePath};
 use attestlog_server::prover;

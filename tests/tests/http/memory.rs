@@ -138,7 +138,11 @@ async fn codings_with_weights_are_weighed_also_for_what_is_in_memory() {
 async fn each_log_has_its_own_tiles_in_memory() {
     let server = with_full_tile().await;
     let made = server
-        .post("/logs", "application/json", json!({ "name": "second", "origin": "example.com/second" }).to_string())
+        .post(
+            "/logs",
+            "application/json",
+            json!({ "name": "second", "origin": "example.com/second" }).to_string(),
+        )
         .send()
         .await
         .unwrap();

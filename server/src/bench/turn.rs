@@ -29,6 +29,8 @@ pub(super) struct Bench {
     conditions: Conditions,
     database: Option<BenchConnection>,
     log: Option<LogId>,
+    /// The database's first process, if it is on this machine.
+    postmaster: Option<u32>,
     prefix: Option<Arc<Endpoint>>,
     server: Option<Arc<Endpoint>>,
     /// No two writers have the same.
@@ -41,6 +43,10 @@ impl Bench {
         let directory = plan.data.clone().unwrap_or_else(std::env::temp_dir);
         let conditions = Conditions::look(plan.database.as_deref(), directory).await?;
         let (mut database, mut log) = (connect(plan.database.as_deref()).await?, None);
+        let mut postmaster = None;
+        if let Some(database) = &mut database {
+            postmaster = postmaster_of(database.backend().await?);
+        }
         // What lies at a prefix need not be in this database.
         if let Some(database) = database.as_mut().filter(|_| plan.prefix.is_none() || plan.server.is_some()) {
             let found = database.log(&plan.log).await?;
@@ -53,7 +59,17 @@ impl Bench {
         let fallback = std::time::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs());
         let random = getrandom::fill(&mut seed).map(|()| u64::from_le_bytes(seed));
         let seed = random.unwrap_or(fallback);
-        Ok(Self { plan, progress: progress.clone(), conditions, database, log, prefix, server, seed })
+        Ok(Self {
+            plan,
+            progress: progress.clone(),
+            conditions,
+            database,
+            log,
+            postmaster,
+            prefix,
+            server,
+            seed,
+        })
     }
 
     /// The connection to the database; this way needs it.
@@ -156,8 +172,7 @@ impl Bench {
 
     fn processes(&self) -> Processes {
         let server = self.server.as_ref().map(HttpConnection::new);
-        let postmaster = self.conditions.database.as_ref().and_then(|facts| postmaster_of(facts.backend));
-        Processes { server, postmaster }
+        Processes { server, postmaster: self.postmaster }
     }
 
     async fn volume(&mut self) -> Result<Option<Volume>, BenchError> {

@@ -20,9 +20,6 @@ pub struct DatabaseFacts {
     pub version: String,
     /// The settings that decide what a commit costs, `name = value`.
     pub settings: Vec<String>,
-    /// The process of this connection, on the database's machine.
-    #[serde(skip)]
-    pub backend: i32,
 }
 
 /// What is stored and was written.
@@ -34,7 +31,7 @@ pub struct Volume {
     pub tables: HashMap<String, u64>,
 }
 
-const FACTS: &str = "select current_setting('server_version') as version, pg_backend_pid() as backend,
+const FACTS: &str = "select current_setting('server_version') as version,
     array(select name || ' = ' || current_setting(name) from pg_settings
           where name in ('fsync', 'synchronous_commit', 'full_page_writes', 'wal_sync_method', 'shared_buffers',
                          'max_wal_size', 'checkpoint_timeout', 'autovacuum_naptime', 'wal_compression', 'commit_delay')
@@ -138,6 +135,14 @@ impl BenchConnection {
     /// [`StoreError`].
     pub async fn facts(&mut self) -> Result<DatabaseFacts, StoreError> {
         sqlx::query_as(FACTS).fetch_one(&mut self.0).await.map_err(classify)
+    }
+
+    /// The process that serves this connection, on the database's machine.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn backend(&mut self) -> Result<i32, StoreError> {
+        sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut self.0).await.map_err(classify)
     }
 
     /// What is stored now, and was written until now.

@@ -219,7 +219,7 @@ async fn grown(bench: &mut Bench, rows: &[Row], small: &[Value]) {
                     number(few.median),
                     number(many.median),
                     format!("{} to {}", number(many.min), number(many.max)),
-                    if is_memory { "–".to_owned() } else { format!("{faster:.2}") },
+                    if is_memory || faster.is_nan() { "–".to_owned() } else { format!("{faster:.2}") },
                 ]);
             }
         }
@@ -270,6 +270,8 @@ impl Figure {
             report["turns"].as_array().expect("turns").iter().filter(|turn| turn["way"] == "attestlog");
         let mut values: Vec<f64> =
             turns.filter_map(|turn| turn.pointer(self.at)?.as_f64()).map(|value| value * scale).collect();
+        // Nothing was timed.
+        values.retain(|value| *value > 0.0);
         values.sort_by(f64::total_cmp);
         let at = |place: usize| values.get(place).copied().unwrap_or(f64::NAN);
         Spread { median: at(values.len() / 2), min: at(0), max: at(values.len().saturating_sub(1)) }
@@ -292,7 +294,10 @@ impl Figure {
             must,
             number(spread.median),
             format!("{} to {}", number(spread.min), number(spread.max)),
-            holds.map_or("–", |holds| if holds { "yes" } else { "**no**" }).to_owned(),
+            holds
+                .filter(|_| spread.median.is_finite())
+                .map_or("–", |holds| if holds { "yes" } else { "**no**" })
+                .to_owned(),
             format!("`scripts/bench {}`", row.name),
         ]
     }

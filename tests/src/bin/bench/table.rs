@@ -38,8 +38,11 @@ pub(crate) fn load_average() -> String {
     text.split(' ').next().unwrap_or("?").to_owned()
 }
 
-/// A number with thousands separators, or with decimals if it is small.
+/// A number with thousands separators, or with decimals if it is small; a dash for what was not measured.
 pub(crate) fn number(value: f64) -> String {
+    if value.is_nan() {
+        return "–".to_owned();
+    }
     if value.abs() < 10.0 {
         return format!("{value:.2}");
     }

@@ -2,7 +2,7 @@
 //!
 //! Implements FIPS 180-4 §4.1.2, §4.2.2, §5.1.1, §5.3.3 and §6.2.2 over 128-bit vectors of WebAssembly, where it is all
 //! the SHA-256 there is: one message alone takes no longer than it would without vectors. Elsewhere it is only tested,
-//! over plain words: processors have instructions for one message that are faster than any vectors.
+//! over plain words: `sha256` has what is faster there.
 
 #[cfg_attr(target_feature = "simd128", path = "lanes/simd128.rs")]
 #[cfg_attr(not(target_feature = "simd128"), path = "lanes/plain.rs")]

@@ -1,7 +1,8 @@
 //! SHA-256 of a prefix and a message, of one and of many, everywhere but in the browser.
 //!
-//! Implements the padding of FIPS 180-4 §5.1.1; the `sha2` crate has the compression function. Many messages are hashed
-//! [sixteen at once](avx512) by processors that can. WebAssembly has [lanes](crate::lanes) of its own.
+//! Implements the padding of FIPS 180-4 §5.1.1; the `sha2` crate has the compression function. On x86-64 many messages
+//! are hashed sixteen at once where there is AVX-512 (`avx512`), and a single node in registers where there are SHA
+//! instructions (`sha_ni`). WebAssembly has `lanes` in place of all this.
 
 use alloc::vec::Vec;
 

@@ -1,8 +1,10 @@
 //! SHA-256 of sixteen messages at once, a word of each in a 512-bit vector.
 //!
-//! Implements FIPS 180-4 §4.1.2, §4.2.2 and §6.2.2. On processors that have AVX-512 and the SHA instructions this takes
-//! half the time of the latter, which are not bound by latency there: two, three or four messages interleaved gain a
-//! tenth. It is the only unsafe code of the workspace but for the allocator of the browser's verifier.
+//! Implements FIPS 180-4 §4.1.2 and §6.2.2. Where a processor has both, this takes half the time of the SHA instructions,
+//! which gain a tenth at most by two, three or four messages interleaved: they are bound by throughput, not by latency.
+//!
+//! Unsafe code is here and in `sha_ni`, and in the allocator of the browser's verifier: the calls of functions that are
+//! compiled for a processor's feature, each behind a value that only [`detect`](Avx512::detect) makes, and loads.
 #![expect(unsafe_code, reason = "functions for a processor are unsafe to call until the processor was asked")]
 
 use alloc::vec;

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use attestlog_core::LeafIndex;
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use sqlx::postgres::PgPool;
 
 use super::{STATEMENT_TIMEOUT, failure::classify, timed_out, to_i64, to_u64, within};
@@ -39,8 +39,14 @@ pub(super) async fn scan(
     let mut chunks = within(connection.copy_out_raw(&statement)).await?;
     let mut parser = CopyParser::default();
     loop {
-        let chunk = tokio::time::timeout(STATEMENT_TIMEOUT, chunks.next()).await;
-        match chunk.map_err(|_| classify(timed_out()))? {
+        // A chunk is a row, and most are there already: no timer for those.
+        let chunk = match chunks.next().now_or_never() {
+            Some(chunk) => chunk,
+            None => tokio::time::timeout(STATEMENT_TIMEOUT, chunks.next())
+                .await
+                .map_err(|_| classify(timed_out()))?,
+        };
+        match chunk {
             Some(chunk) => parser.feed(&chunk.map_err(classify)?, sink)?,
             None => break,
         }

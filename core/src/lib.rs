@@ -50,6 +50,8 @@ pub use note::{NoteSignature, SignedNote};
 pub use policy::Policy;
 pub use receipt::Receipt;
 pub use rfc3339::is_rfc3339;
+#[cfg(not(target_feature = "simd128"))]
+pub use right_edge::tile_roots;
 pub use right_edge::{FullTile, RightEdge};
-pub use tile::{TILE_WIDTH, TileId, TilePath, format_tile, node_hash, parse_tile, perfect_root, tile_roots};
+pub use tile::{TILE_WIDTH, TileId, TilePath, format_tile, node_hash, parse_tile, perfect_root};
 pub use tree::{LeafIndex, NodeId, TreeHead, TreeSize, peaks, root_of_peaks};

@@ -15,7 +15,7 @@ use crate::tree::{NodeId, TreeSize, root_of_peaks};
 pub const TILE_WIDTH: usize = 256;
 
 /// The number of levels of the tree in one tile.
-const TILE_HEIGHT: u8 = 8;
+pub(crate) const TILE_HEIGHT: u8 = 8;
 
 /// The highest level of tiles: 63 by the specification, though no tree of 64 bits reaches beyond 7.
 const MAX_LEVEL: u64 = 63;
@@ -73,16 +73,6 @@ pub fn perfect_root(row: &[Hash]) -> Hash {
         row = Hash::parents(&row);
     }
     root_of_peaks(&row)
-}
-
-/// The roots of full tiles whose hashes follow one another in `row`; what follows the last full tile has none.
-#[must_use]
-pub fn tile_roots(row: &[Hash]) -> Vec<Hash> {
-    let mut row = row.as_chunks::<TILE_WIDTH>().0.as_flattened().to_vec();
-    for _ in 0..TILE_HEIGHT {
-        row = Hash::parents(&row);
-    }
-    row
 }
 
 /// The hashes of a tile from its bytes, which must be exactly `width` of them.

@@ -10,6 +10,66 @@ create domain attestlog.entry as bytea constraint entry_size check (octet_length
 alter table attestlog.append_only_log drop constraint append_only_log_entry_size;
 alter table attestlog.append_only_log alter column data type attestlog.entry;
 
+-- One row for each entry, in their order: its ticket, and whether its idempotency key belongs to another entry. An
+-- application's open transaction may hold one of the keys; whoever gives longest_wait, in milliseconds, waits no
+-- longer for it. That holds until the end of the calling transaction.
+create or replace function attestlog.append_rows(
+    log_ids bigint[], entries bytea[], idempotency_keys text[] default null, longest_wait integer default null)
+returns table (ticket bigint, key_reused boolean)
+language plpgsql security definer set search_path = attestlog, pg_temp as $$
+declare
+    ids bigint[];
+    keyed constant integer := coalesce(cardinality(array_remove(idempotency_keys, null)), 0);
+    fresh bigint[];
+    unknown bigint;
+begin
+    -- The server calls this, and acknowledges when it returns: the commit must be durable.
+    if current_setting('synchronous_commit') in ('off', 'local') then
+        perform set_config('synchronous_commit', 'on', true);
+    end if;
+    select l into unknown from (select distinct l from unnest(log_ids) l) d
+        where not exists (select from log where log_id = l) limit 1;
+    if found then
+        raise exception 'log % does not exist', unknown using errcode = 'foreign_key_violation';
+    end if;
+    if keyed = 0 then
+        -- They are numbered, and returned, in the order of the array.
+        return query insert into append_only_log (log_id, data)
+            select l, d from unnest(log_ids, entries) as u (l, d) returning id, false;
+        return;
+    end if;
+    ids := array(select nextval('append_only_log_id_seq') from generate_series(1, cardinality(entries)));
+    if longest_wait is not null then
+        perform set_config('lock_timeout', longest_wait::text, true);
+    end if;
+    -- In one order for everyone, so that two calls with the same keys cannot deadlock.
+    with taken as (
+        insert into idempotency_key (log_id, key, ticket)
+            select l, k, i from unnest(ids, log_ids, idempotency_keys) as u (i, l, k)
+            where k is not null order by l, k, i
+            on conflict on constraint idempotency_key_pk do nothing
+            returning idempotency_key.ticket as id
+    )
+    select coalesce(array_agg(id), '{}') into fresh from taken;
+    insert into append_only_log (id, log_id, data) overriding system value
+        select i, l, d from unnest(ids, log_ids, entries, idempotency_keys) as u (i, l, d, k)
+        where k is null or i = any (fresh);
+    if cardinality(fresh) = keyed then
+        return query select i, false from unnest(ids) as i;
+        return;
+    end if;
+    -- A key that was taken leads to the first append, which is in one of the two tables.
+    return query
+        select coalesce(f.ticket, u.i),
+               coalesce(f.ticket <> u.i, false) and coalesce(p.data, s.data) is distinct from u.d
+        from unnest(ids, log_ids, entries, idempotency_keys) with ordinality as u (i, l, d, k, n)
+        left join idempotency_key f on f.log_id = u.l and f.key = u.k
+        left join processed_log p on p.source_id = f.ticket and f.ticket <> u.i
+        left join append_only_log s on s.xid = f.xid and s.id = f.ticket and f.ticket <> u.i
+        order by u.n;
+end
+$$;
+
 -- attestlog.append for what its one insert does not take: it has a key, its log is strict, or something is wrong.
 create function attestlog.append_checked(log text, data bytea, idempotency_key text) returns bigint
 language plpgsql security definer set search_path = attestlog, pg_temp as $$

@@ -166,8 +166,7 @@ CREATE FUNCTION attestlog.append_rows(log_ids bigint[], entries bytea[], idempot
     SET search_path TO 'attestlog', 'pg_temp'
     AS $$
 declare
-    ids constant bigint[] := array(
-        select nextval('append_only_log_id_seq') from generate_series(1, cardinality(entries)));
+    ids bigint[];
     keyed constant integer := coalesce(cardinality(array_remove(idempotency_keys, null)), 0);
     fresh bigint[];
     unknown bigint;
@@ -176,16 +175,18 @@ begin
     if current_setting('synchronous_commit') in ('off', 'local') then
         perform set_config('synchronous_commit', 'on', true);
     end if;
-    select l into unknown from unnest(log_ids) l where not exists (select from log where log_id = l) limit 1;
+    select l into unknown from (select distinct l from unnest(log_ids) l) d
+        where not exists (select from log where log_id = l) limit 1;
     if found then
         raise exception 'log % does not exist', unknown using errcode = 'foreign_key_violation';
     end if;
     if keyed = 0 then
-        insert into append_only_log (id, log_id, data) overriding system value
-            select i, l, d from unnest(ids, log_ids, entries) as u (i, l, d);
-        return query select i, false from unnest(ids) as i;
+        -- They are numbered, and returned, in the order of the array.
+        return query insert into append_only_log (log_id, data)
+            select l, d from unnest(log_ids, entries) as u (l, d) returning id, false;
         return;
     end if;
+    ids := array(select nextval('append_only_log_id_seq') from generate_series(1, cardinality(entries)));
     if longest_wait is not null then
         perform set_config('lock_timeout', longest_wait::text, true);
     end if;

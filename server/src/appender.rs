@@ -20,10 +20,10 @@ const QUEUE: usize = 4096;
 const QUEUE_BYTES: u64 = 32 * 1024 * 1024;
 
 /// The entries that share a transaction; one request may go beyond it.
-const SHARED_ENTRIES: usize = 1000;
+const SHARED_ENTRIES: usize = 4000;
 
 /// The bytes that share a transaction.
-const SHARED_BYTES: u64 = 1024 * 1024;
+const SHARED_BYTES: u64 = 2 * 1024 * 1024;
 
 /// The transactions that run at the same time.
 const WRITERS: usize = 2;

@@ -154,8 +154,7 @@ impl Indexer {
             return Ok(INTERVAL);
         }
         // What is appended now has to get its index first.
-        if load.waits < MOST_WAITS
-            && self.store.backlog(BUSY_BACKLOG).await?.rows >= u64::from(BUSY_BACKLOG)
+        if load.waits < MOST_WAITS && self.store.backlog(BUSY_BACKLOG).await?.rows >= u64::from(BUSY_BACKLOG)
         {
             load.waits += 1;
             return Ok(INTERVAL);

@@ -134,7 +134,10 @@ async fn processed_entries(
     Ok(entries.into_iter().map(entry).collect())
 }
 
-fn column<'r, T: Decode<'r, Postgres> + Type<Postgres>>(row: &'r PgRow, number: usize) -> Result<T, StoreError> {
+fn column<'r, T: Decode<'r, Postgres> + Type<Postgres>>(
+    row: &'r PgRow,
+    number: usize,
+) -> Result<T, StoreError> {
     row.try_get(number).map_err(classify)
 }
 
@@ -142,15 +145,15 @@ fn column<'r, T: Decode<'r, Postgres> + Type<Postgres>>(row: &'r PgRow, number: 
 impl Batch for PostgresBatch {
     async fn entries_beyond_trees(&mut self, limit: u32) -> Result<Vec<ProcessedEntry>, StoreError> {
         let rows = sqlx::query(
-                "select p.log_id, p.id, p.source_id, p.data, p.leaf_hash
+            "select p.log_id, p.id, p.source_id, p.data, p.leaf_hash
                  from attestlog.tree t cross join lateral (
                      select * from attestlog.processed_log p
                      where p.log_id = t.log_id and p.id >= t.size order by p.id limit $1
                  ) p
                  order by p.log_id, p.id limit $1",
-            )
-            .bind(i64::from(limit))
-            .fetch(&mut *self.transaction);
+        )
+        .bind(i64::from(limit))
+        .fetch(&mut *self.transaction);
         processed_entries(rows).await
     }
 

@@ -1,6 +1,7 @@
 //! The transaction that processes a batch.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt::Write;
 
 use async_trait::async_trait;
 use attestlog_core::{Hash, LeafIndex, format_tile};
@@ -137,32 +138,38 @@ async fn give_indexes(
         next.insert(LogId(column(&row, 0)?), number(column(&row, 1)?)?);
     }
     waiting.sort_unstable_by_key(|row| (row.log, row.ticket));
-    let moves = waiting.into_iter().map(|Waiting { ticket, log, data }| {
+    let leaf_hashes = Hash::leaves(waiting.iter().map(|row| row.data.as_slice()));
+    let moves = waiting.into_iter().zip(leaf_hashes).map(|(Waiting { ticket, log, data }, leaf_hash)| {
         let next = next.entry(log).or_default();
         let index = LeafIndex(*next);
         *next = next.saturating_add(1);
-        ProcessedEntry { log, index, ticket, leaf_hash: Some(Hash::leaf(&data)), data: data.into() }
+        ProcessedEntry { log, index, ticket, leaf_hash: Some(leaf_hash), data: data.into() }
     });
     Ok(moves.collect())
 }
 
+/// Moves the rows, a run of consecutive tickets with a statement. What it needs to know of a row beside the row itself
+/// is in two pieces of bytes, of fixed length a row: binding each value by itself takes longer than the move.
 async fn move_rows(connection: &mut SqliteConnection, moves: &[ProcessedEntry]) -> Result<(), StoreError> {
-    let Some(last) = moves.iter().map(|entry| entry.ticket.0).max() else { return Ok(()) };
+    let mut by_ticket: Vec<&ProcessedEntry> = moves.iter().collect();
+    by_ticket.sort_unstable_by_key(|entry| entry.ticket);
+    let Some(last) = by_ticket.last().map(|entry| entry.ticket.0) else { return Ok(()) };
     let mut moved = 0;
-    for portion in portions(moves) {
-        let sql = with_rows(
-            "with given (source_id, log_id, id, leaf_hash) as (",
-            4,
-            portion.len(),
-            ") insert into processed_log (log_id, id, source_id, appended_at, leaf_hash, data)
-               select given.log_id, given.id, source_id, appended_at, leaf_hash, data
-               from given cross join append_only_log s on s.id = source_id",
-        );
-        let mut query = sqlx::query(sql);
-        for entry in portion {
-            let leaf_hash = entry.leaf_hash.map(|hash| hash.0.to_vec());
-            query = query.bind(entry.ticket.0).bind(entry.log.0).bind(stored(entry.index.0)).bind(leaf_hash);
+    for run in by_ticket.chunk_by(|one, next| one.ticket.0 + 1 == next.ticket.0) {
+        let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
+        let (mut indexes, mut leaf_hashes) = (String::new(), Vec::with_capacity(run.len() * 32));
+        for entry in run {
+            let _ = write!(indexes, "{:020}", entry.index.0);
+            leaf_hashes.extend_from_slice(entry.leaf_hash.as_ref().map_or(&[0; 32], |hash| &hash.0));
         }
+        let query = sqlx::query(
+            "insert into processed_log (log_id, id, source_id, appended_at, leaf_hash, data)
+             select log_id, cast(substr(?3, (id - ?1) * 20 + 1, 20) as integer), id, appended_at,
+                    substr(?4, (id - ?1) * 32 + 1, 32), data
+             from append_only_log where id between ?1 and ?2",
+        );
+        let query = query.bind(first.ticket.0).bind(last.ticket.0);
+        let query = query.bind(indexes.into_bytes()).bind(leaf_hashes);
         moved += query.execute(&mut *connection).await.map_err(failed)?.rows_affected();
     }
     // These are the rows up to the last id, all of them: nobody else has written since they were read.

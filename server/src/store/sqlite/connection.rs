@@ -56,6 +56,8 @@ fn options(path: &Path) -> SqliteConnectOptions {
         // INSERT OR REPLACE asks the triggers that refuse a DELETE.
         .pragma("recursive_triggers", "on")
         .pragma("trusted_schema", "off")
+        // The rows that a query's thread is ahead of whoever reads them: each wait for the other is a switch of threads.
+        .row_buffer_size(1024)
         .disable_statement_logging()
 }
 

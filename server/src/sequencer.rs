@@ -244,7 +244,7 @@ impl Sequencer {
         let mut failures = 0_u32;
         while !stop.is_cancelled() {
             let began = Instant::now();
-            waiter.begin_batch();
+            waiter.batch_begins();
             let mut may_begin_early = false;
             let pause = match self.step(began).await {
                 Ok(step) => {

@@ -81,7 +81,7 @@ impl Waiter {
     }
 
     /// Whoever comes from now on waits for another batch than the one that begins.
-    pub fn begin_batch(&self) {
+    pub fn batch_begins(&self) {
         self.came.store(0, Ordering::Relaxed);
     }
 
@@ -228,7 +228,7 @@ mod tests {
             assert_eq!(waiter.enough().now_or_never(), Some(()));
             come(257);
             assert_eq!(waiter.enough().now_or_never(), Some(()));
-            waiter.begin_batch();
+            waiter.batch_begins();
             assert_eq!(waiter.enough().now_or_never(), None);
         }
     }

@@ -6,10 +6,6 @@ use clap::Parser;
 
 mod cli;
 
-/// A server makes and drops many small pieces at once, for which the C library's allocator takes a sixth of its time.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     cli.start_tracing();

@@ -26,9 +26,10 @@ mod report;
 mod text;
 mod turn;
 
-pub use machine::{Conditions, Machine};
+pub use machine::{Conditions, Machine, ProcessorTime};
 pub use process::{Usage, Usages};
 pub use report::{Latency, Load, Report, Spread, Stored, Summary, TurnReport};
+pub use text::stolen;
 
 use http::Endpoint;
 use turn::Bench;

@@ -51,6 +51,9 @@ pub struct Machine {
     pub memory: Option<u64>,
     /// The load averages of 1, 5 and 15 minutes before.
     pub load_average: Option<String>,
+    /// Processor time until then.
+    #[serde(skip)]
+    pub processor: ProcessorTime,
     /// Where syncs were timed.
     pub sync_directory: PathBuf,
     /// Milliseconds of an fdatasync after a write of 8 KiB: the median.
@@ -71,10 +74,44 @@ impl Machine {
             cpu,
             memory: kibibytes.map(|kibibytes| kibibytes * 1024),
             load_average: load_average(),
+            processor: ProcessorTime::now(),
             sync_directory: directory.to_owned(),
             sync_p50_ms: syncs.as_ref().map(|syncs| milliseconds(syncs.value_at_quantile(0.5))),
             sync_p99_ms: syncs.as_ref().map(|syncs| milliseconds(syncs.value_at_quantile(0.99))),
         }
+    }
+}
+
+/// Processor time of the whole machine since it began, in ticks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ProcessorTime {
+    /// What its programs asked for.
+    asked: u64,
+    /// What the hypervisor gave to other machines instead ("steal").
+    stolen: u64,
+}
+
+impl ProcessorTime {
+    /// Until now; none where `/proc/stat` does not say.
+    #[must_use]
+    pub fn now() -> Self {
+        let text = fs::read_to_string("/proc/stat").unwrap_or_default();
+        let ticks = text.lines().next().unwrap_or_default().split_ascii_whitespace().skip(1);
+        let ticks: Vec<u64> = ticks.map_while(|tick| tick.parse().ok()).collect();
+        match *ticks.as_slice() {
+            [user, nice, system, _idle, _iowait, irq, softirq, stolen, ..] => {
+                Self { asked: user + nice + system + irq + softirq + stolen, stolen }
+            }
+            _ => Self::default(),
+        }
+    }
+
+    /// The hundredths of what was asked for since then that other machines got; none if nothing was asked for.
+    #[must_use]
+    pub fn stolen_since(self) -> Option<u64> {
+        let now = Self::now();
+        let stolen = now.stolen.saturating_sub(self.stolen);
+        (stolen * 100).checked_div(now.asked.saturating_sub(self.asked))
     }
 }
 

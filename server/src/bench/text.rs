@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::machine::{Conditions, load_average};
+use super::machine::{Conditions, ProcessorTime, load_average};
 use super::report::{Latency, Report, Spread, TurnReport};
 
 impl Display for Report {
@@ -34,6 +34,13 @@ impl Display for Report {
     }
 }
 
+/// What the hypervisor has taken away since then: rates are lower by it, and latencies higher.
+#[must_use]
+pub fn stolen(before: ProcessorTime) -> String {
+    let share = before.stolen_since().map_or_else(|| "–".to_owned(), |share| format!("{share} %"));
+    format!("{share} of the processor time that was asked for went to other virtual machines")
+}
+
 impl Display for Conditions {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let machine = &self.machine;
@@ -43,8 +50,9 @@ impl Display for Conditions {
         let after = load_average().unwrap_or_else(|| "–".to_owned());
         writeln!(
             f,
-            "- {} cores ({cpu}), {memory} GB of memory; load average {before} before, {after} after",
-            machine.cores
+            "- {} cores ({cpu}), {memory} GB of memory; load average {before} before, {after} after; {}",
+            machine.cores,
+            stolen(machine.processor)
         )?;
         writeln!(
             f,

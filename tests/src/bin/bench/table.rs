@@ -3,11 +3,14 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use attestlog_server::bench::{ProcessorTime, stolen};
+
 /// A table that is printed when it is complete.
 #[derive(Debug)]
 pub(crate) struct Table {
     text: String,
     load_before: String,
+    processor_before: ProcessorTime,
 }
 
 impl Table {
@@ -17,7 +20,7 @@ impl Table {
         let _ = writeln!(text, "| {} |", columns.join(" | "));
         let _ = writeln!(text, "|{}", "---|".repeat(columns.len()));
         eprintln!("bench: {title}");
-        Self { text, load_before: load_average() }
+        Self { text, load_before: load_average(), processor_before: ProcessorTime::now() }
     }
 
     /// Adds a row.
@@ -28,7 +31,8 @@ impl Table {
     /// Prints it with the load average from its beginning to its end.
     pub(crate) fn print(self) {
         print!("{}", self.text);
-        println!("\nLoad average {} before, {} after.", self.load_before, load_average());
+        let stolen = stolen(self.processor_before);
+        println!("\nLoad average {} before, {} after; {stolen}.", self.load_before, load_average());
     }
 }
 

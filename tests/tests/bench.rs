@@ -157,7 +157,7 @@ async fn sql_takes_turns_with_a_plain_table_and_leaves_none() {
         }
         assert!(turns[0]["stored"]["tables"]["processed_log"].as_f64().unwrap() > 300.0);
         assert!(number(&turns[0], "/covered_ms/count") > 0.0 && turns[1]["covered_ms"].is_null());
-        for ratio in ["acknowledged_ratio", "covered_ratio", "stored_ratio"] {
+        for ratio in ["acknowledged_ratio", "covered_ratio", "processor_ratio", "stored_ratio"] {
             let at = |name: &str| number(&report, &format!("/summary/{ratio}/{name}"));
             assert!(0.0 < at("min") && at("min") <= at("median") && at("median") <= at("max"), "{report}");
         }

@@ -34,6 +34,16 @@ pub struct Usages {
     pub generator: Option<Usage>,
 }
 
+impl Usages {
+    /// Microseconds of processor time of all of them for each of so many; `None` if nothing was done or seen.
+    pub(super) fn each(&self, done: u64) -> Option<f64> {
+        let seconds =
+            [self.server, self.database, self.generator].into_iter().flatten().map(|usage| usage.cpu_seconds);
+        let seconds: f64 = seconds.sum();
+        (done > 0 && seconds > 0.0).then(|| seconds * 1e6 / super::float(done))
+    }
+}
+
 /// Where to look.
 #[derive(Debug)]
 pub(super) struct Processes {

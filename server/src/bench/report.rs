@@ -90,6 +90,8 @@ pub struct TurnReport {
     pub unfinished: u64,
     /// What programs took, from before the first call until all was covered.
     pub usage: Usages,
+    /// Microseconds of processor time an entry, or a call that reads, of all those programs together.
+    pub processor_us: Option<f64>,
     /// What was stored.
     pub stored: Option<Stored>,
 }
@@ -135,6 +137,9 @@ pub struct Summary {
     pub acknowledged_ratio: Option<Spread>,
     /// Leaves covered a second, divided by the plain table's rows.
     pub covered_ratio: Option<Spread>,
+    /// The plain table's processor time an entry, divided by ours: the ratio of rates where only the processor bounds
+    /// them, whatever the disk and other machines do meanwhile.
+    pub processor_ratio: Option<Spread>,
     /// Bytes an entry, divided by the plain table's.
     pub stored_ratio: Option<Spread>,
 }
@@ -215,6 +220,7 @@ impl TurnReport {
             failures: recorded.failures,
             unfinished: recorded.unfinished,
             usage,
+            processor_us: usage.each(if writes { appended } else { recorded.succeeded }),
             stored: stored.filter(|_| writes),
         }
     }
@@ -287,6 +293,9 @@ impl Summary {
             covered_per_second: Spread::of(ours().filter_map(|turn| turn.covered_per_second)),
             acknowledged_ratio: ratio(&acknowledged, &acknowledged),
             covered_ratio: ratio(&|turn| turn.covered_per_second, &acknowledged),
+            processor_ratio: ratio(&|turn| turn.processor_us.map(f64::recip), &|turn| {
+                turn.processor_us.map(f64::recip)
+            }),
             stored_ratio: ratio(&bytes, &bytes),
         }
     }

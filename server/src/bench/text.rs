@@ -118,6 +118,7 @@ impl Report {
         for (what, spread) in [
             ("entries/s acknowledged to the plain table's", summary.acknowledged_ratio),
             ("leaves/s covered to the plain table's rows/s", summary.covered_ratio),
+            ("the plain table's processor time an entry to ours", summary.processor_ratio),
             ("bytes stored an entry to the plain table's", summary.stored_ratio),
         ] {
             if let Some(Spread { median, min, max }) = spread {

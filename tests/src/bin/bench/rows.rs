@@ -45,6 +45,10 @@ use Bound::{Least, Most};
 const SERVER_MEMORY: Figure =
     Figure { what: "server's memory, MB", at: "/usage/server/memory", bound: Most(150.0) };
 
+/// What the machine's cores divided by it is a rate that the processor allows.
+const PROCESSOR: Figure =
+    Figure { what: "processor time an entry, µs", at: "/processor_us", bound: Bound::None };
+
 /// All of them.
 pub(crate) const ROWS: [Row; 8] = [
     Row {
@@ -54,8 +58,14 @@ pub(crate) const ROWS: [Row; 8] = [
         load: &["--through", "sql", "--connections", "32", "--baseline"],
         figures: &[
             Figure { what: "of the plain INSERT", at: "/summary/acknowledged_ratio", bound: Least(0.90) },
+            Figure {
+                what: "of the plain INSERT, by processor time",
+                at: "/summary/processor_ratio",
+                bound: Bound::None,
+            },
             Figure { what: "covered leaves/s", at: "/covered_per_second", bound: Bound::None },
             Figure { what: "acknowledged p99, ms", at: "/acknowledged_ms/p99", bound: Bound::None },
+            PROCESSOR,
             SERVER_MEMORY,
         ],
     },
@@ -68,11 +78,17 @@ pub(crate) const ROWS: [Row; 8] = [
             Figure { what: "covered leaves/s", at: "/covered_per_second", bound: Least(120_000.0) },
             Figure { what: "of the plain INSERT", at: "/summary/covered_ratio", bound: Least(0.60) },
             Figure {
+                what: "of the plain INSERT, by processor time",
+                at: "/summary/processor_ratio",
+                bound: Bound::None,
+            },
+            Figure {
                 what: "bytes stored, of the plain table's",
                 at: "/summary/stored_ratio",
                 bound: Most(1.25),
             },
             Figure { what: "WAL, bytes an entry", at: "/stored/wal", bound: Bound::None },
+            PROCESSOR,
             SERVER_MEMORY,
         ],
     },
@@ -84,6 +100,7 @@ pub(crate) const ROWS: [Row; 8] = [
         figures: &[
             Figure { what: "covered leaves/s", at: "/covered_per_second", bound: Least(12_000.0) },
             Figure { what: "p99, ms", at: "/covered_ms/p99", bound: Most(500.0) },
+            PROCESSOR,
             SERVER_MEMORY,
         ],
     },
@@ -94,6 +111,7 @@ pub(crate) const ROWS: [Row; 8] = [
         load: &["--through", "entries", "--connections", "16", "--batch", "256"],
         figures: &[
             Figure { what: "covered leaves/s", at: "/covered_per_second", bound: Least(70_000.0) },
+            PROCESSOR,
             SERVER_MEMORY,
         ],
     },
@@ -106,6 +124,7 @@ pub(crate) const ROWS: [Row; 8] = [
             Figure { what: "acknowledged p99, ms", at: "/acknowledged_ms/p99", bound: Most(20.0) },
             Figure { what: "covered p50, ms", at: "/covered_ms/p50", bound: Most(120.0) },
             Figure { what: "covered p99, ms", at: "/covered_ms/p99", bound: Most(250.0) },
+            PROCESSOR,
             SERVER_MEMORY,
         ],
     },
@@ -116,6 +135,7 @@ pub(crate) const ROWS: [Row; 8] = [
         load: &["--through", "entries", "--connections", "16", "--batch", "256"],
         figures: &[
             Figure { what: "covered leaves/s", at: "/covered_per_second", bound: Least(80_000.0) },
+            PROCESSOR,
             SERVER_MEMORY,
         ],
     },
@@ -126,6 +146,7 @@ pub(crate) const ROWS: [Row; 8] = [
         load: &["--through", "tiles", "--connections", "64"],
         figures: &[
             Figure { what: "tiles/s", at: "/calls_per_second", bound: Least(25_000.0) },
+            PROCESSOR,
             SERVER_MEMORY,
         ],
     },
@@ -136,6 +157,7 @@ pub(crate) const ROWS: [Row; 8] = [
         load: &["--through", "bundles", "--connections", "64"],
         figures: &[
             Figure { what: "bundles/s", at: "/calls_per_second", bound: Least(5_000.0) },
+            PROCESSOR,
             SERVER_MEMORY,
         ],
     },

@@ -19,6 +19,7 @@ mod consistency;
 mod cosignature;
 mod entry_bundle;
 mod error;
+mod fips180;
 mod hash;
 mod inclusion;
 mod inclusion_batch;

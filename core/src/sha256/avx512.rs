@@ -17,7 +17,8 @@ use core::arch::x86_64::{
 };
 use core::mem::transmute;
 
-use super::{Block, CONSTANTS, INITIAL, NODE_BITS, Padded, node, one};
+use super::{Block, NODE_BITS, Padded, node, one};
+use crate::fips180::{CONSTANTS, INITIAL};
 use crate::hash::{Hash, NODE};
 
 cpufeatures::new!(processor, "avx512f", "avx512bw");

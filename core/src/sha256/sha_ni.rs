@@ -11,7 +11,8 @@ use core::arch::x86_64::{
 };
 use core::mem::transmute;
 
-use super::{CONSTANTS, INITIAL, NODE_BITS};
+use super::NODE_BITS;
+use crate::fips180::{CONSTANTS, INITIAL};
 use crate::hash::{Hash, NODE};
 
 cpufeatures::new!(processor, "sha", "sse2", "ssse3", "sse4.1");

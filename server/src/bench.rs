@@ -29,7 +29,7 @@ mod turn;
 pub use machine::{Conditions, Machine, ProcessorTime};
 pub use process::{Usage, Usages};
 pub use report::{Latency, Load, Report, Spread, Stored, Summary, TurnReport};
-pub use text::stolen;
+pub use text::{number, stolen};
 
 use http::Endpoint;
 use turn::Bench;

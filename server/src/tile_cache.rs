@@ -109,9 +109,9 @@ impl TileCache {
             Ok(bytes) => return Ok(Some(bytes)),
             Err(place) => place,
         };
-        let plain = match self.0.get(&Key { coding: Coding::Identity, ..key }) {
-            Some(plain) if coding != Coding::Identity => plain,
-            _ => match read(store, log, path).await? {
+        let plain = match self.at_hand(log, path, Coding::Identity) {
+            Some(plain) => plain,
+            None => match read(store, log, path).await? {
                 Some(read) => read.into(),
                 None => return Ok(None),
             },

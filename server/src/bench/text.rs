@@ -244,8 +244,12 @@ fn or_dash(value: Option<f64>) -> String {
     value.map_or_else(|| "–".to_owned(), number)
 }
 
-/// A number with thousands separators, or with decimals if it is small.
-fn number(value: f64) -> String {
+/// A number with thousands separators, or with decimals if it is small; a dash for what was not measured.
+#[must_use]
+pub fn number(value: f64) -> String {
+    if value.is_nan() {
+        return "–".to_owned();
+    }
     if value.abs() < 10.0 {
         return format!("{value:.2}");
     }
@@ -269,7 +273,7 @@ mod tests {
 
     #[test]
     fn numbers_are_grouped_by_three() {
-        let shown = [0.0, 1.234, 12.34, 123.4, 1234.5, 1_234_567.0, -123.0].map(number);
-        assert_eq!(shown, ["0.00", "1.23", "12.3", "123", "1,234", "1,234,567", "-123"]);
+        let shown = [0.0, 1.234, 12.34, 123.4, 1234.5, 1_234_567.0, -123.0, f64::NAN].map(number);
+        assert_eq!(shown, ["0.00", "1.23", "12.3", "123", "1,234", "1,234,567", "-123", "–"]);
     }
 }

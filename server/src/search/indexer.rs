@@ -165,8 +165,8 @@ impl Indexer {
         let took = began.elapsed();
         let IndexStep::Indexed { entries, full } = step else { return Ok(INTERVAL) };
         counter!("attestlog_search_indexed_total").increment(entries);
-        let share = load.share(lag.entries, entries, began, took);
-        Ok(if full { took * share } else { INTERVAL })
+        let pauses = load.pauses(lag.entries, entries, began, took);
+        Ok(if full { took * pauses } else { INTERVAL })
     }
 
     /// Brings the index of a log to the size that its tree has now.
@@ -225,7 +225,7 @@ impl Load {
     /// How many times its own time the indexer pauses after a step. It takes half of the time; but where entries come
     /// faster than it could index them in that, it falls behind anyway, and leaves nearly all of the time to those who
     /// write.
-    fn share(&mut self, lag: u64, indexed: u64, began: Instant, took: Duration) -> u32 {
+    fn pauses(&mut self, lag: u64, indexed: u64, began: Instant, took: Duration) -> u32 {
         let before = self.before.replace((began, lag.saturating_sub(indexed)));
         let Some((then, left)) = before else { return 1 };
         let arrived = rate(lag.saturating_sub(left), began.saturating_duration_since(then));
@@ -345,11 +345,11 @@ mod tests {
     fn leaves_the_time_to_others_only_while_it_cannot_keep_up() {
         let (mut load, second) = (Load::default(), Duration::from_secs(1));
         let began = Instant::now();
-        assert_eq!(load.share(10_000, 500, began, second), 1, "nothing is known yet");
+        assert_eq!(load.pauses(10_000, 500, began, second), 1, "nothing is known yet");
         // It left 9,500 of 10,000; a rate of 500 in a second is 250 in half of the time.
-        assert_eq!(load.share(9_500 + 200, 500, began + second, second), 1);
-        assert_eq!(load.share(9_200 + 300, 500, began + 2 * second, second), BUSY_PAUSE);
-        assert_eq!(load.share(9_000, 500, began + 32 * second, second), 1, "nothing came since");
+        assert_eq!(load.pauses(9_500 + 200, 500, began + second, second), 1);
+        assert_eq!(load.pauses(9_200 + 300, 500, began + 2 * second, second), BUSY_PAUSE);
+        assert_eq!(load.pauses(9_000, 500, began + 32 * second, second), 1, "nothing came since");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The figures that must hold under load, each measured by `attestlog bench` against a server of its own: in a log of
 //! 10,000 entries, and again in one of 10,000,000.
 
+use attestlog_server::bench::Spread;
 use serde_json::Value;
 
 use super::Bench;
@@ -45,9 +46,9 @@ use Bound::{Least, Most};
 const SERVER_MEMORY: Figure =
     Figure { what: "server's memory, MB", at: "/usage/server/memory", bound: Most(150.0) };
 
-/// What the machine's cores divided by it is a rate that the processor allows.
+/// The machine's cores divided by it are the rate that the processor allows.
 const PROCESSOR: Figure =
-    Figure { what: "processor time an entry, µs", at: "/processor_us", bound: Bound::None };
+    Figure { what: "processor time an entry or read, µs", at: "/processor_us", bound: Bound::None };
 
 /// All of them.
 pub(crate) const ROWS: [Row; 8] = [
@@ -163,13 +164,8 @@ pub(crate) const ROWS: [Row; 8] = [
     },
 ];
 
-/// The median of the rounds, and the ends.
-#[derive(Clone, Copy, Debug)]
-struct Spread {
-    median: f64,
-    min: f64,
-    max: f64,
-}
+/// What was not measured.
+const NOTHING: Spread = Spread { median: f64::NAN, min: f64::NAN, max: f64::NAN };
 
 /// Measures the rows in logs that have just begun; with `growth` in large ones too.
 pub(crate) async fn run(bench: &mut Bench, rows: &[Row], growth: bool) {
@@ -290,13 +286,9 @@ impl Figure {
         let scale = if self.at == SERVER_MEMORY.at { 1e-6 } else { 1.0 };
         let turns =
             report["turns"].as_array().expect("turns").iter().filter(|turn| turn["way"] == "attestlog");
-        let mut values: Vec<f64> =
-            turns.filter_map(|turn| turn.pointer(self.at)?.as_f64()).map(|value| value * scale).collect();
-        // Nothing was timed.
-        values.retain(|value| *value > 0.0);
-        values.sort_by(f64::total_cmp);
-        let at = |place: usize| values.get(place).copied().unwrap_or(f64::NAN);
-        Spread { median: at(values.len() / 2), min: at(0), max: at(values.len().saturating_sub(1)) }
+        let values = turns.filter_map(|turn| Some(turn.pointer(self.at)?.as_f64()? * scale));
+        // Nothing was timed where it is 0.
+        Spread::of(values.filter(|value| *value > 0.0)).unwrap_or(NOTHING)
     }
 
     /// Whether more is better.

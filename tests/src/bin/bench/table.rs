@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+pub(crate) use attestlog_server::bench::number;
 use attestlog_server::bench::{ProcessorTime, stolen};
 
 /// A table that is printed when it is complete.
@@ -40,28 +41,6 @@ impl Table {
 pub(crate) fn load_average() -> String {
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split(' ').next().unwrap_or("?").to_owned()
-}
-
-/// A number with thousands separators, or with decimals if it is small; a dash for what was not measured.
-pub(crate) fn number(value: f64) -> String {
-    if value.is_nan() {
-        return "–".to_owned();
-    }
-    if value.abs() < 10.0 {
-        return format!("{value:.2}");
-    }
-    if value.abs() < 100.0 {
-        return format!("{value:.1}");
-    }
-    let digits = format!("{value:.0}");
-    let mut grouped = String::new();
-    for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
 }
 
 /// A time in milliseconds.

@@ -1,7 +1,6 @@
--- Why: an append cost two to three times a plain insert, and a batch 13 µs a row. Measured in a loop within one
--- transaction: the check constraint of append_only_log takes 5 µs a statement (PostgreSQL parses it each time; a
--- domain's is kept), `set search_path` on a function 5 µs a call, a function within a function 5 µs, the look at the log
--- in a statement of its own 4 µs. docs/performance.md says how to measure it.
+-- Why: an append and a batch cost more than they have to. A check constraint is parsed again for each statement, a domain's
+-- is kept; `set search_path` on a function, a function within a function, and a statement of its own for the log's number
+-- each cost about half a plain insert. "attestlog bench --through sql --baseline" measures it.
 -- Locks: append_only_log exclusively, while the rows that wait in it are written again; the rest replaces functions.
 
 -- The bytes of an entry.

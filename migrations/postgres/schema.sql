@@ -225,7 +225,7 @@ CREATE TABLE attestlog.append_only_log (
     appended_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     data attestlog.entry NOT NULL
 )
-WITH (autovacuum_vacuum_threshold='5000', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_cost_delay='0', autovacuum_vacuum_insert_threshold='-1', toast.autovacuum_vacuum_cost_delay='0');
+WITH (autovacuum_vacuum_threshold='5000', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_cost_delay='0', autovacuum_vacuum_insert_threshold='-1', vacuum_truncate='false', toast.autovacuum_vacuum_cost_delay='0', toast.vacuum_truncate='false');
 
 CREATE TABLE attestlog.processing_mark (
     revision bigint DEFAULT 0 NOT NULL,
@@ -779,8 +779,15 @@ declare
     trusted boolean;
     low_xid xid8;
     ended xid8[] := '{}';
-    batch record;
-    rows bigint;
+    waiting record;
+    chosen bigint;
+    cut boolean;
+    last_part integer;
+    last_xid xid8;
+    last_id bigint;
+    next_id bigint;
+    ids bigint[];
+    moved bigint;
     new_low xid8;
 begin
     if current_setting('transaction_isolation') <> 'read committed' then
@@ -807,71 +814,77 @@ begin
         mark.cut_id := 0;
     end if;
 
-    -- The rest of a transaction that was cut, then transactions that ended late, then the others; each part in the
-    -- order of its writers, and none begun before max_rows are found without it.
-    with candidate as materialized (
-        select * from (
-            (select 0 as part, ctid as place, log_id, xid, id, octet_length(data) as size from append_only_log
-             where xid = mark.cut_xid and id > mark.cut_id order by xid, id limit max_rows)
-            union all
-            (select 1, r.* from unnest(ended) e cross join lateral (
-                 select ctid, log_id, xid, id, octet_length(data) from append_only_log
-                 where xid = e order by xid, id limit max_rows) r)
-            union all
-            (select 2, ctid, log_id, xid, id, octet_length(data) from append_only_log
-             where xid >= low_xid and xid is distinct from mark.cut_xid order by xid, id limit max_rows)
-        ) parts limit max_rows
-    ),
-    found as (
-        select count(*) as rows, sum(size) as bytes from candidate
-    ),
-    -- All of them, or as many as are not too long together.
-    chosen as materialized (
-        select part, place, log_id, xid, id from candidate where (select bytes from found) <= max_bytes
-        union all
-        select part, place, log_id, xid, id
-        from (select *, sum(size) over (order by part, xid, id) as bytes_up_to from candidate) c
-        where (select bytes from found) > max_bytes and bytes_up_to <= max_bytes
-    ),
-    last as (
-        select part, xid, id from chosen order by part desc, xid desc, id desc limit 1
-    ),
-    -- One probe for each log, however many of the rows are in it.
-    next as materialized (
-        select l.log_id, coalesce((select max(p.id) from processed_log p where p.log_id = l.log_id), -1) as id
-        from (select distinct log_id from chosen) l
-    ),
-    numbered as (
-        select place, log_id, row_number() over (partition by log_id order by part, xid, id) as n from chosen
-    )
-    select array_agg(place) as places, array_agg(next.id + n) as ids, count(*) as rows,
-           count(*) = max_rows or count(*) < (select rows from found) as cut,
-           (select part from last) as last_part, (select xid from last) as last_xid, (select id from last) as last_id
-        into batch from numbered join next using (log_id);
+    -- Where they are, without their entries. The rest of a transaction that was cut, then transactions that ended late,
+    -- then the others; each part in the order of its writers, and none begun before max_rows are found without it.
+    select array_agg(place) as places, array_agg(log_id) as logs, min(log_id) as least_log, max(log_id) as greatest_log,
+           array_agg(size) as sizes, sum(size) as bytes,
+           count(*) as rows, count(*) filter (where part = 0) as rest, count(*) filter (where part <= 1) as rest_and_late
+        into waiting
+        from (
+            select * from (
+                select * from (
+                    (select 0 as part, ctid as place, log_id, xid, id, octet_length(data) as size from append_only_log
+                     where xid = mark.cut_xid and id > mark.cut_id order by xid, id limit max_rows)
+                    union all
+                    (select 1, r.* from unnest(ended) e cross join lateral (
+                         select ctid, log_id, xid, id, octet_length(data) from append_only_log
+                         where xid = e order by xid, id limit max_rows) r)
+                    union all
+                    (select 2, ctid, log_id, xid, id, octet_length(data) from append_only_log
+                     where xid >= low_xid and xid is distinct from mark.cut_xid order by xid, id limit max_rows)
+                ) parts limit max_rows
+            ) candidate order by part, xid, id
+        ) ordered;
+    chosen := waiting.rows;
+    -- As many as are not too long together.
+    if waiting.bytes > max_bytes then
+        chosen := (select count(*) from (select sum(size) over (order by n) as bytes
+                                         from unnest(waiting.sizes) with ordinality as u (size, n)) s
+                   where bytes <= max_bytes);
+        waiting.places := waiting.places[:chosen];
+        waiting.logs := waiting.logs[:chosen];
+    end if;
+    cut := chosen = max_rows or chosen < waiting.rows;
 
-    if batch.rows > 0 then
+    if chosen > 0 then
+        last_part := case when chosen <= waiting.rest then 0 when chosen <= waiting.rest_and_late then 1 else 2 end;
+        select xid, id into strict last_xid, last_id from append_only_log where ctid = waiting.places[chosen];
+        if waiting.least_log = waiting.greatest_log then
+            next_id := (select coalesce(max(p.id) + 1, 0) from processed_log p where p.log_id = waiting.least_log);
+            ids := array(select generate_series(next_id, next_id + chosen - 1));
+        else
+            -- One probe for each log, however many of the rows are in it.
+            ids := array(
+                with row as (
+                    select log_id, n, row_number() over (partition by log_id order by n) as nth
+                    from unnest(waiting.logs) with ordinality as u (log_id, n)
+                ), next as materialized (
+                    select l.log_id, coalesce((select max(p.id) from processed_log p where p.log_id = l.log_id), -1) as id
+                    from (select distinct log_id from row) l
+                )
+                select next.id + nth from row join next using (log_id) order by n);
+        end if;
         return query
             insert into processed_log (log_id, id, source_id, appended_at, data)
                 select s.log_id, u.id, s.id, s.appended_at, s.data
-                from unnest(batch.places, batch.ids) as u (place, id) join append_only_log s on s.ctid = u.place
+                from unnest(waiting.places, ids) as u (place, id) join append_only_log s on s.ctid = u.place
                 returning log_id, id, source_id, data, leaf_hash;
-        get diagnostics rows = row_count;
-        if rows = batch.rows then
-            delete from append_only_log where ctid = any (batch.places);
-            get diagnostics rows = row_count;
+        get diagnostics moved = row_count;
+        if moved = chosen then
+            delete from append_only_log where ctid = any (waiting.places);
+            get diagnostics moved = row_count;
         end if;
         -- Someone with the owner's rights deletes rows at this moment.
-        if rows <> batch.rows then
+        if moved <> chosen then
             raise exception 'append_only_log was changed by someone else' using errcode = 'serialization_failure';
         end if;
     end if;
 
-    if batch.rows > 0 or not trusted then
+    if chosen > 0 or not trusted then
         -- The snapshot was taken before the rows were looked for, so whatever it calls running may be missing from them.
         new_low := case
-            when not batch.cut then pg_snapshot_xmax(now_running)
-            when batch.last_part = 2 then
-                least((batch.last_xid::text::numeric + 1)::text::xid8, pg_snapshot_xmax(now_running))
+            when not cut then pg_snapshot_xmax(now_running)
+            when last_part = 2 then least((last_xid::text::numeric + 1)::text::xid8, pg_snapshot_xmax(now_running))
             -- Cut within the earlier parts: the last one is still to be looked at, from where it was.
             when mark_holds then mark.low
         end;
@@ -879,13 +892,13 @@ begin
             revision = revision + 1,
             low = new_low,
             running = case
-                when not batch.cut or batch.last_part = 2
+                when not cut or last_part = 2
                     then array(select x from pg_snapshot_xip(now_running) x where x < new_low)
-                when batch.last_part = 1
-                    then array(select x from unnest(mark.running) x where not (x = any (ended) and x <= batch.last_xid))
+                when last_part = 1
+                    then array(select x from unnest(mark.running) x where not (x = any (ended) and x <= last_xid))
                 else mark.running end,
-            cut_xid = case when batch.cut then batch.last_xid end,
-            cut_id = case when batch.cut then batch.last_id end,
+            cut_xid = case when cut then last_xid end,
+            cut_id = case when cut then last_id end,
             system_identifier = here
         where revision = mark.revision;
     end if;

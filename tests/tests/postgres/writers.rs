@@ -151,3 +151,23 @@ async fn every_committed_entry_is_there_once_and_in_its_transaction_s_order() {
         assert_eq!(tree.edge.size().0, stored.len() as u64);
     }
 }
+
+/// Vacuum would cut the end of an empty table off under a lock that appends wait for.
+#[tokio::test]
+async fn vacuum_leaves_the_room_of_what_was_processed_to_the_next_appends() {
+    let (store, url, _guard) = fresh_postgres().await;
+    create_log(&store, "log0").await;
+    let mut app = connection(&url).await;
+    let mut appended_and_processed = async || {
+        app.execute("select attestlog.append('log0', convert_to('entry ' || n, 'UTF8')) from generate_series(1, 5000) n")
+            .await
+            .unwrap();
+        assert_eq!(process_all(&store, 10_000).await.len(), 5000);
+        app.execute("vacuum attestlog.append_only_log").await.unwrap();
+        let size = "select pg_relation_size('attestlog.append_only_log')";
+        sqlx::query_scalar::<_, i64>(size).fetch_one(&mut app).await.unwrap()
+    };
+    let size = appended_and_processed().await;
+    assert!(size > 0);
+    assert_eq!(appended_and_processed().await, size);
+}

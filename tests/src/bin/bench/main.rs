@@ -12,6 +12,7 @@ use sample::SampleLogs;
 mod batches;
 mod capture;
 mod core_results;
+mod costs;
 mod fsck;
 mod header;
 mod load;
@@ -49,7 +50,7 @@ impl Bench {
 }
 
 /// The sections beside those of [`ROWS`].
-const SECTIONS: [&str; 7] = ["growth", "core", "fsck", "batches", "server", "capture", "search"];
+const SECTIONS: [&str; 8] = ["growth", "costs", "core", "fsck", "batches", "server", "capture", "search"];
 
 #[tokio::main]
 async fn main() {
@@ -79,6 +80,7 @@ async fn main() {
     }
     for section in SECTIONS.into_iter().filter(|section| is_asked(section)) {
         match section {
+            "costs" => costs::run(&bench).await,
             "core" => core_results::print(),
             "fsck" => fsck::run(&mut bench).await,
             "batches" => batches::run(&mut bench).await,

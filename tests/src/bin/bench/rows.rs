@@ -249,6 +249,7 @@ async fn grown(bench: &mut Bench, rows: &[Row], small: &[Value]) {
 /// What `attestlog bench` reports of a load on a log that has at least `size` entries.
 async fn measure(bench: &Bench, mut log: SampleLog, size: u64, row: &Row) -> (SampleLog, Value) {
     log.fill(size).await;
+    log.settle().await;
     log.store.close().await;
     let server = Server::start(bench, log.database(), log.data()).await;
     let milliseconds = |seconds: f64| format!("{}ms", bench.seconds(seconds).as_millis());

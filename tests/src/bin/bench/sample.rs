@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use attestlog_server::deployment::{DEFAULT_LOG, Deployment, SecretSource};
 use attestlog_server::sequencer::{Pace, Sequencer, Step};
 use attestlog_server::store::{Log, NewEntry, Store};
-use attestlog_tests::databases::{PostgresGuard, empty_postgres};
+use attestlog_tests::databases::{PostgresGuard, connection, empty_postgres};
+use sqlx::Executor;
 use tempfile::TempDir;
 
 use super::load::event;
@@ -104,6 +105,15 @@ impl SampleLog {
         while self.size < size {
             self.append((size - self.size).min(100_000)).await;
             self.sequence().await;
+        }
+    }
+
+    /// Has PostgreSQL do now what a fill leaves for later: vacuum, and a checkpoint.
+    pub(crate) async fn settle(&self) {
+        let Some(url) = self.database() else { return };
+        let mut connection = connection(url).await;
+        for sql in ["vacuum", "checkpoint"] {
+            connection.execute(sql).await.expect("a superuser may");
         }
     }
 

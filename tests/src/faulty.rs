@@ -195,6 +195,10 @@ impl Store for FaultyStore {
         self.inner.entries(log, from, limit).await
     }
 
+    async fn entry_bundle(&self, log: LogId, range: Range<u64>) -> Result<Option<Vec<u8>>, StoreError> {
+        self.inner.entry_bundle(log, range).await
+    }
+
     async fn scan(&self, log: LogId, range: Range<u64>, sink: EntrySink<'_>) -> Result<(), StoreError> {
         self.inner.scan(log, range, sink).await
     }

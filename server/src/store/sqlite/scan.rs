@@ -10,6 +10,7 @@ use attestlog_core::{Hash, LeafIndex};
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
+use super::super::entry_bundle::EntryBundle;
 use super::super::{EntrySink, LogId, MAX_READ_BYTES, StoreError};
 use super::connection::{column, failed, number, stored};
 
@@ -50,6 +51,31 @@ pub(super) async fn entries(
     })
     .await?;
     Ok(entries)
+}
+
+pub(super) async fn entry_bundle(
+    readers: &SqlitePool,
+    log: LogId,
+    range: Range<u64>,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    let mut connection = readers.acquire().await.map_err(failed)?;
+    let (mut bundle, mut damage) = (EntryBundle::new(log, range.clone()), None);
+    read(&mut connection, log, range, u32::MAX, &mut |index, data, _| {
+        damage = bundle.push(index.0, data).err();
+        if damage.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })
+    .await?;
+    if let Some(damage) = damage {
+        return Err(damage);
+    }
+    let Some(missing) = bundle.missing() else { return Ok(Some(bundle.into_bytes())) };
+    let has_later = sqlx::query(
+        "select not exists (select 1 from processed_log where log_id = ?1 and id = ?2)
+            and exists (select 1 from processed_log where log_id = ?1 and id > ?2)",
+    );
+    let row =
+        has_later.bind(log.0).bind(stored(missing)).fetch_one(&mut *connection).await.map_err(failed)?;
+    if column(&row, 0)? { Err(bundle.damaged()) } else { Ok(None) }
 }
 
 /// Receives index, entry and stored leaf hash, and says whether to go on.

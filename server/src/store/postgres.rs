@@ -33,7 +33,7 @@ use failure::classify;
 /// How long a call waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a connection that has answered is taken to be alive: asking costs a fifth of reading a tile.
+/// How long a connection that has answered is taken to be alive: asking costs a quarter of reading a tile.
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 
 /// How long a statement may take until the database counts as gone: long enough for any that is asked here.

@@ -15,7 +15,7 @@ use crate::store::{LogId, MAX_READ_BYTES, StoreError};
 /// The most rows that one statement of [`entries`] looks at.
 const ENTRIES_AT_ONCE: u32 = 4_096;
 
-/// What [`tiles`] answers for a single one, which most ask for, at a fifth of the database's time.
+/// What [`tiles`] answers for a single one, which most ask for, at a quarter of the database's time.
 pub(super) async fn tile(pool: &PgPool, log: LogId, tile: TileId) -> Result<Option<Vec<u8>>, StoreError> {
     within(
         sqlx::query_scalar(

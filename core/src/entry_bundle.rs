@@ -24,11 +24,20 @@ pub const fn validate_entry_size(size: usize) -> Result<(), ParseError> {
 pub fn format_bundle<'a>(entries: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<u8>, ParseError> {
     let mut bundle = Vec::new();
     for entry in entries {
-        let length = u16::try_from(entry.len()).map_err(|_| ParseError::EntrySize)?;
-        bundle.extend_from_slice(&length.to_be_bytes());
-        bundle.extend_from_slice(entry);
+        extend_bundle(&mut bundle, entry)?;
     }
     Ok(bundle)
+}
+
+/// Puts an entry at the end of a bundle.
+///
+/// # Errors
+/// [`ParseError::EntrySize`] for an entry longer than 65,535 bytes.
+pub fn extend_bundle(bundle: &mut Vec<u8>, entry: &[u8]) -> Result<(), ParseError> {
+    let length = u16::try_from(entry.len()).map_err(|_| ParseError::EntrySize)?;
+    bundle.extend_from_slice(&length.to_be_bytes());
+    bundle.extend_from_slice(entry);
+    Ok(())
 }
 
 /// The entries of a bundle, which must be exactly `width` of them.

@@ -40,7 +40,7 @@ mod tree;
 
 pub use checkpoint::{Checkpoint, SignedCheckpoint};
 pub use consistency::ConsistencyProof;
-pub use entry_bundle::{MAX_ENTRY_SIZE, format_bundle, parse_bundle, validate_entry_size};
+pub use entry_bundle::{MAX_ENTRY_SIZE, extend_bundle, format_bundle, parse_bundle, validate_entry_size};
 pub use error::{Error, ParseError, PolicyError, PolicyFault, UncheckedError, VerifyError};
 pub use hash::Hash;
 pub use inclusion::InclusionProof;

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use attestlog_core::{
     ConsistencyProof, Hash, InclusionProof, LeafIndex, NodeId, TILE_WIDTH, TileId, TreeSize, VerifyError,
-    format_bundle, format_tile, node_hash, parse_tile, peaks, root_of_peaks,
+    format_tile, node_hash, parse_tile, peaks, root_of_peaks,
 };
 
 use crate::store::{LogId, Store, StoreError};
@@ -108,20 +108,12 @@ pub async fn entry_bundle(
     index: u64,
     width: usize,
 ) -> Result<Option<Vec<u8>>, StoreError> {
-    let mut entries: Vec<Vec<u8>> = Vec::with_capacity(width);
-    let mut next = index.saturating_mul(TILE_WIDTH as u64);
-    // A store stops early after many bytes: 256 entries may have up to 16 MB.
-    while entries.len() < width {
-        let wanted = u32::try_from(width - entries.len()).unwrap_or(u32::MAX);
-        let read = store.entries(log, LeafIndex(next), wanted).await?;
-        if read.is_empty() {
-            return Ok(None);
-        }
-        next += read.len() as u64;
-        entries.extend(read);
+    let from = index.checked_mul(TILE_WIDTH as u64);
+    let range = from.and_then(|from| Some(from..from.checked_add(width as u64)?));
+    match range {
+        Some(range) => store.entry_bundle(log, range).await,
+        None => Ok(None),
     }
-    let bundle = format_bundle(entries.iter().map(Vec::as_slice));
-    bundle.map(Some).map_err(|_| StoreError::Damaged(format!("an entry of bundle {index} is too long")))
 }
 
 pub(crate) async fn node_hashes(

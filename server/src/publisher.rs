@@ -5,6 +5,7 @@
 //! the next reader or batch checks it against the recorded one, records it, and goes on.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,6 +15,11 @@ use attestlog_core::{Checkpoint, RightEdge, SignedCheckpoint, TreeHead, TreeSize
 use crate::prover;
 use crate::published::{Advance, PublishedHeads};
 use crate::store::{Log, LogId, Store, StoreError};
+
+/// How long the newest checkpoint is shown again without asking the database for a newer one, which only another server
+/// can have made. An answer may be kept for a second anyway; this is a part of it that nobody notices, and bounds what is
+/// asked to 20 times a second and log, however many ask here.
+pub const RECENT: Duration = Duration::from_millis(50);
 
 /// A checkpoint that may be shown: verified, and recorded as published.
 #[derive(Clone, Debug)]
@@ -79,12 +85,35 @@ impl PublishError {
     }
 }
 
+/// The newest checkpoint of a log, as far as is known here.
+#[derive(Debug)]
+struct Shown {
+    newest: Arc<PublishedCheckpoint>,
+    /// Before the database was asked, which had no newer one, or this process published it.
+    as_of: Instant,
+    /// Held while the database is asked on behalf of all who come meanwhile.
+    asking: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Shown {
+    fn new(newest: Arc<PublishedCheckpoint>, as_of: Instant) -> Self {
+        Self { newest, as_of, asking: Arc::default() }
+    }
+
+    /// Takes a checkpoint in the place of this one unless it is smaller.
+    fn advance(&mut self, newest: Arc<PublishedCheckpoint>, as_of: Instant) {
+        if self.newest.checkpoint.size() <= newest.checkpoint.size() {
+            (self.newest, self.as_of) = (newest, self.as_of.max(as_of));
+        }
+    }
+}
+
 /// Guards the published heads of all logs.
 #[derive(Debug)]
 pub struct Publisher {
     store: Arc<dyn Store>,
     heads: Arc<PublishedHeads>,
-    shown: Mutex<HashMap<LogId, Arc<PublishedCheckpoint>>>,
+    shown: Mutex<HashMap<LogId, Shown>>,
     /// For each log a head that is known to extend the published one; saves checking again what this process signed.
     confirmed: Mutex<HashMap<LogId, TreeHead>>,
     /// When a head was last recorded here, or this was made.
@@ -120,11 +149,46 @@ impl Publisher {
         log: &Log,
         suffices: impl Fn(TreeSize) -> bool + Send,
     ) -> Result<Arc<PublishedCheckpoint>, PublishError> {
-        let shown = lock(&self.shown).get(&log.id).cloned();
+        let shown = lock(&self.shown).get(&log.id).map(|shown| Arc::clone(&shown.newest));
         match shown.filter(|shown| suffices(shown.checkpoint.size())) {
             Some(shown) => Ok(shown),
             None => self.checkpoint(log).await,
         }
+    }
+
+    /// What was the newest checkpoint [`RECENT`]ly before `now`, if that is known without asking the database.
+    #[must_use]
+    pub fn recent_at_hand(&self, log: LogId, now: Instant) -> Option<Arc<PublishedCheckpoint>> {
+        let shown = lock(&self.shown);
+        let shown = shown.get(&log).filter(|shown| now.saturating_duration_since(shown.as_of) <= RECENT)?;
+        Some(Arc::clone(&shown.newest))
+    }
+
+    /// What was the newest checkpoint [`RECENT`]ly before `now`. The database is asked once, however many ask at the
+    /// same time.
+    ///
+    /// # Errors
+    /// As [`checkpoint`](Self::checkpoint).
+    pub async fn recent_checkpoint(
+        &self,
+        log: &Log,
+        now: Instant,
+    ) -> Result<Arc<PublishedCheckpoint>, PublishError> {
+        let asking = lock(&self.shown).get(&log.id).map(|shown| Arc::clone(&shown.asking));
+        let mut turn = None;
+        if let Some(asking) = &asking {
+            turn = asking.try_lock().ok();
+            if turn.is_none() {
+                // Nobody keeps this turn: where the database fails, those who waited ask beside each other.
+                drop(asking.lock().await);
+            }
+        }
+        if let Some(recent) = self.recent_at_hand(log.id, now) {
+            return Ok(recent);
+        }
+        let newest = self.checkpoint(log).await;
+        drop(turn);
+        newest
     }
 
     /// The newest checkpoint, checked against the one published before and recorded.
@@ -134,17 +198,20 @@ impl Publisher {
     pub async fn checkpoint(&self, log: &Log) -> Result<Arc<PublishedCheckpoint>, PublishError> {
         loop {
             // Before the database is asked: what is recorded from then on may be newer than its answer.
-            let old = self.heads.head(&log.origin);
+            let (as_of, old) = (Instant::now(), self.heads.head(&log.origin));
             let stored = self.store.checkpoint(log.id).await?;
             let stored = stored.ok_or_else(|| PublishError::NoCheckpoint(log.name.clone()))?;
-            if let Some(shown) = lock(&self.shown).get(&log.id).filter(|shown| shown.note == stored.note) {
+            if let Some(shown) = lock(&self.shown).get_mut(&log.id)
+                && shown.newest.note == stored.note
+            {
                 // Recorded before it was put there; a smaller one in the database now would be another note.
-                return Ok(Arc::clone(shown));
+                shown.as_of = shown.as_of.max(as_of);
+                return Ok(Arc::clone(&shown.newest));
             }
             let checkpoint = open(log, &stored.note)?;
             let advance = self.check(log, old, checkpoint.head()).await?;
             let shown = Arc::new(PublishedCheckpoint { checkpoint, note: stored.note });
-            if self.record(vec![(log.id, advance, Arc::clone(&shown))]).await?.is_empty() {
+            if self.record(vec![(log.id, advance, Arc::clone(&shown))], as_of).await?.is_empty() {
                 return Ok(shown);
             }
         }
@@ -178,7 +245,8 @@ impl Publisher {
             (id, advance, Arc::new(PublishedCheckpoint { checkpoint, note }))
         };
         // Those that another process has moved on are published by whoever asks for them next.
-        self.record(signed.into_iter().map(with_advance).collect()).await.map(|_| ())
+        let as_of = Instant::now();
+        self.record(signed.into_iter().map(with_advance).collect(), as_of).await.map(|_| ())
     }
 
     /// What has to be recorded to publish `new`, which is a committed head of this log, on top of `old`.
@@ -198,10 +266,12 @@ impl Publisher {
         Ok(Advance { origin: log.origin.clone(), old, new })
     }
 
-    /// Records heads, and shows them. Returns those that were not recorded: check them again.
+    /// Records heads, the newest ones as of an instant, and shows them. Returns those that were not recorded: check them
+    /// again.
     async fn record(
         &self,
         heads: Vec<(LogId, Advance, Arc<PublishedCheckpoint>)>,
+        as_of: Instant,
     ) -> Result<Vec<Advance>, PublishError> {
         let advances: Vec<Advance> = heads.iter().map(|(_, advance, _)| advance.clone()).collect();
         let file = Arc::clone(&self.heads);
@@ -213,10 +283,12 @@ impl Publisher {
         }
         let mut shown = lock(&self.shown);
         for (id, advance, checkpoint) in heads {
-            let newest = shown.get(&id).map(|shown| shown.checkpoint.size());
-            let recorded = moved.iter().all(|other| other.origin != advance.origin);
-            if recorded && newest.is_none_or(|newest| newest <= advance.new.size) {
-                shown.insert(id, checkpoint);
+            if moved.iter().any(|other| other.origin == advance.origin) {
+                continue;
+            }
+            match shown.entry(id) {
+                Entry::Vacant(place) => drop(place.insert(Shown::new(checkpoint, as_of))),
+                Entry::Occupied(mut place) => place.get_mut().advance(checkpoint, as_of),
             }
         }
         Ok(moved)

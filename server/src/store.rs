@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use attestlog_core::{FullTile, Hash, LeafIndex, RightEdge, TileId, TreeSize};
 use bytes::Bytes;
 
+mod entry_bundle;
 pub mod postgres;
 pub mod search;
 pub mod sqlite;
@@ -246,6 +247,10 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
 
     /// The entries from `from` on: at most `limit`, and no more than the first beyond [`MAX_READ_BYTES`].
     async fn entries(&self, log: LogId, from: LeafIndex, limit: u32) -> Result<Vec<Vec<u8>>, StoreError>;
+
+    /// The entries of a range of at most 256, as an entry bundle has them; `None` if the log ends before the range does.
+    /// Fails with [`StoreError::Damaged`] if one is missing before a later one.
+    async fn entry_bundle(&self, log: LogId, range: Range<u64>) -> Result<Option<Vec<u8>>, StoreError>;
 
     /// Reads the entries of a range, which may be large, in order and in bounded memory. Entries that are missing are
     /// skipped: the sink sees the gap in the indexes.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use attestlog_core::{LeafIndex, TileId, TreeSize};
@@ -12,7 +12,7 @@ use attestlog_server::store::{
     StoreError, StoredCheckpoint, Ticket, TicketState, Tree, TreeChange,
 };
 
-/// A call of the sequencer's.
+/// A call of the sequencer's or the publisher's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is the method of its name")]
 pub enum Call {
@@ -23,6 +23,7 @@ pub enum Call {
     UnsignedTrees,
     Write,
     Commit,
+    Checkpoint,
 }
 
 /// What happens at the call.
@@ -46,13 +47,21 @@ struct Fault {
     call: Call,
     failure: Failure,
     armed: AtomicBool,
+    calls: AtomicUsize,
 }
 
 impl FaultyStore {
     /// Fails at the next `call`.
     #[must_use]
     pub fn new(inner: Arc<dyn Store>, call: Call, failure: Failure) -> Self {
-        Self { inner, fault: Arc::new(Fault { call, failure, armed: AtomicBool::new(true) }) }
+        let (armed, calls) = (AtomicBool::new(true), AtomicUsize::new(0));
+        Self { inner, fault: Arc::new(Fault { call, failure, armed, calls }) }
+    }
+
+    /// How often the call that fails was made, that one included.
+    #[must_use]
+    pub fn calls(&self) -> usize {
+        self.fault.calls.load(Ordering::SeqCst)
     }
 
     /// Whether the fault has not struck yet.
@@ -73,7 +82,11 @@ impl Fault {
         call: Call,
         work: impl Future<Output = Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
-        if call != self.call || !self.armed.swap(false, Ordering::SeqCst) {
+        if call != self.call {
+            return work.await;
+        }
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        if !self.armed.swap(false, Ordering::SeqCst) {
             return work.await;
         }
         if self.failure == Failure::After {
@@ -171,7 +184,7 @@ impl Store for FaultyStore {
     }
 
     async fn checkpoint(&self, log: LogId) -> Result<Option<StoredCheckpoint>, StoreError> {
-        self.inner.checkpoint(log).await
+        self.fault.strike(Call::Checkpoint, self.inner.checkpoint(log)).await
     }
 
     async fn checkpoints(
@@ -193,6 +206,10 @@ impl Store for FaultyStore {
 
     async fn entries(&self, log: LogId, from: LeafIndex, limit: u32) -> Result<Vec<Vec<u8>>, StoreError> {
         self.inner.entries(log, from, limit).await
+    }
+
+    async fn entry_bundle(&self, log: LogId, range: Range<u64>) -> Result<Option<Vec<u8>>, StoreError> {
+        self.inner.entry_bundle(log, range).await
     }
 
     async fn scan(&self, log: LogId, range: Range<u64>, sink: EntrySink<'_>) -> Result<(), StoreError> {

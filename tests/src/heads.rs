@@ -1,6 +1,6 @@
 //! Heads as an observer collects them: every one that any server ever showed, to be compared in the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use attestlog_core::{Checkpoint, ConsistencyProof, Hash, SignedCheckpoint, VerifierKey};
 use attestlog_server::store::Log;
@@ -27,6 +27,8 @@ pub struct Heads {
     log: Log,
     key: VerifierKey,
     seen: BTreeMap<u64, Checkpoint>,
+    /// The size of the last one, by server: servers may show those of each other a little later.
+    last: HashMap<String, u64>,
 }
 
 impl Heads {
@@ -37,7 +39,7 @@ impl Heads {
     #[must_use]
     pub fn of(log: Log) -> Self {
         let key = VerifierKey::parse(&log.vkey).unwrap();
-        Self { log, key, seen: BTreeMap::new() }
+        Self { log, key, seen: BTreeMap::new(), last: HashMap::new() }
     }
 
     /// The number of different heads.
@@ -50,7 +52,7 @@ impl Heads {
     ///
     /// # Panics
     /// If the server answers anything but a head or that it cannot, or a head that the key has not signed, or another
-    /// head of a size that was seen, or one that is smaller than the last.
+    /// head of a size that was seen, or one that is smaller than its last.
     pub async fn observe(&mut self, client: &Client, server: &str) -> Option<u64> {
         let answer = client.get(format!("{server}/logs/{}/checkpoint", self.log.name)).send().await.ok()?;
         let status = answer.status();
@@ -61,8 +63,8 @@ impl Heads {
         }
         let head = SignedCheckpoint::parse(&body).unwrap().open(&self.key).unwrap();
         let size = head.size().0;
-        let largest = self.seen.keys().next_back().copied().unwrap_or_default();
-        assert!(size >= largest, "a head of size {size} was shown after one of size {largest}");
+        let last = self.last.insert(server.to_owned(), size).unwrap_or_default();
+        assert!(size >= last, "{server} showed a head of size {size} after one of size {last}");
         if let Some(other) = self.seen.insert(size, head.clone()) {
             assert_eq!(other.root(), head.root(), "two histories of size {size}");
         }

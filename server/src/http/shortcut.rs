@@ -1,4 +1,5 @@
-//! The way round the router for what is in memory: full tiles and bundles that were asked for before.
+//! The way round the router for what is in memory: recent checkpoints, and full tiles and bundles that were asked for
+//! before.
 //!
 //! The answer is that of the router, header for header, at a fraction of its cost.
 
@@ -11,16 +12,17 @@ use std::time::Instant;
 use attestlog_core::TilePath;
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
-use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use axum::routing::future::RouteFuture;
 use futures_util::future::Either;
 use tower_service::Service as TowerService;
 
-use super::{SHOWN_HEADERS, measures, observe, tiles};
+use super::{MIN_COMPRESSED, SHOWN_HEADERS, measures, observe, tiles};
 use crate::service::Service;
 
-/// The router's name of what is answered here.
-const ROUTE: &str = "/logs/{log}/tile/{*path}";
+/// The router's names of what is answered here.
+const CHECKPOINT: &str = "/logs/{log}/checkpoint";
+const TILE: &str = "/logs/{log}/tile/{*path}";
 
 /// The HTTP interface of a server.
 #[derive(Clone, Debug)]
@@ -38,20 +40,33 @@ impl Interface {
         let began = Instant::now();
         let path =
             request.uri().path().strip_prefix("/logs/").filter(|_| *request.method() == Method::GET)?;
-        let (log, path) = path.split_once('/').filter(|(_, path)| path.starts_with("tile/"))?;
-        let service = self.service.as_ref()?;
-        let path = TilePath::parse(path).ok()?;
-        let coding = tiles::coding(path, request.headers())?;
-        let bytes = service.tiles.at_hand(service.known_log(log)?.id, path, coding)?;
-        let mut response = tiles::respond(path, bytes, coding);
+        let ((log, path), service) = (path.split_once('/')?, self.service.as_ref()?);
+        let (route, mut response) = match path {
+            "checkpoint" => (CHECKPOINT, recent_checkpoint(service, log, began)?),
+            _ => (TILE, tile(service, log, path, request.headers())?),
+        };
         let headers = response.headers_mut();
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(SHOWN_HEADERS));
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         observe::mark(headers, observe::request_id(request.headers()));
-        measures::record("GET", ROUTE, StatusCode::OK, began.elapsed());
+        measures::record("GET", route, StatusCode::OK, began.elapsed());
         tracing::debug!(path = request.uri().path(), status = 200, "answered from memory");
         Some(response)
     }
+}
+
+fn recent_checkpoint(service: &Service, log: &str, now: Instant) -> Option<Response<Body>> {
+    let recent = service.publisher.recent_at_hand(service.known_log(log)?.id, now)?;
+    // A longer one may be compressed.
+    let is_short = (recent.note.len() as u64) < MIN_COMPRESSED;
+    is_short.then(|| tiles::respond_checkpoint(&recent))
+}
+
+fn tile(service: &Service, log: &str, path: &str, headers: &HeaderMap) -> Option<Response<Body>> {
+    let path = path.starts_with("tile/").then(|| TilePath::parse(path).ok())??;
+    let coding = tiles::coding(path, headers)?;
+    let bytes = service.tiles.at_hand(service.known_log(log)?.id, path, coding)?;
+    Some(tiles::respond(path, bytes, coding))
 }
 
 impl<B> TowerService<Request<B>> for Interface

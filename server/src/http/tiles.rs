@@ -3,6 +3,7 @@
 //! Implements C2SP tlog-tiles. What is served lies within the published tree; nothing is pruned.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use attestlog_core::{TILE_WIDTH, TileId, TilePath};
 use axum::body::Body;
@@ -16,6 +17,7 @@ use utoipa_axum::routes;
 use super::problem::{Code, Problem, ProblemBody};
 use super::request::{LogPath, OpenLog, PathParts};
 use super::{App, FRESH, IMMUTABLE, Incompressible, TEXT};
+use crate::publisher::PublishedCheckpoint;
 use crate::tile_cache::{self, Coding};
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
@@ -33,9 +35,13 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     )
 )]
 async fn checkpoint(State(app): State<Arc<App>>, OpenLog(log): OpenLog) -> Result<Response, Problem> {
-    let newest = app.service.publisher.checkpoint(&log).await?;
-    let headers = [(header::CONTENT_TYPE, TEXT), (header::CACHE_CONTROL, FRESH)];
-    Ok((headers, newest.note.clone()).into_response())
+    let newest = app.service.publisher.recent_checkpoint(&log, Instant::now()).await?;
+    Ok(respond_checkpoint(&newest))
+}
+
+/// The answer with a checkpoint.
+pub(super) fn respond_checkpoint(newest: &PublishedCheckpoint) -> Response {
+    ([(header::CONTENT_TYPE, TEXT), (header::CACHE_CONTROL, FRESH)], newest.note.clone()).into_response()
 }
 
 /// A tile, or an entry bundle

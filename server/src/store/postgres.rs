@@ -16,13 +16,14 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{Connection, FromRow, Postgres, Transaction};
 
 use super::{
-    Appended, Backlog, Batch, EntrySink, Events, Log, LogId, MAX_READ_BYTES, NewEntry, NewLog, SearchStore,
-    Store, StoreError, StoredCheckpoint, Ticket, TicketState, Tree,
+    Appended, Backlog, Batch, EntrySink, Events, Log, LogId, NewEntry, NewLog, SearchStore, Store,
+    StoreError, StoredCheckpoint, Ticket, TicketState, Tree,
 };
 
 mod batch;
 pub mod bench;
 mod failure;
+mod read;
 mod scan;
 mod schema;
 mod search;
@@ -32,15 +33,15 @@ use failure::classify;
 /// How long a call waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a connection that has answered is taken to be alive: asking costs a quarter of reading a tile.
+const TRUSTED_IDLE: Duration = Duration::from_secs(1);
+
 /// How long a statement may take until the database counts as gone: long enough for any that is asked here.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long an append waits, in milliseconds, for an application's open transaction with the same idempotency key.
 /// Others may be in the same call.
 const LONGEST_KEY_WAIT: i32 = 1_000;
-
-/// The most rows that one statement of [`Store::entries`] looks at.
-const ENTRIES_AT_ONCE: u32 = 4_096;
 
 /// Logs in a PostgreSQL database.
 #[derive(Clone, Debug)]
@@ -66,6 +67,16 @@ impl PostgresStore {
         let pool = PgPoolOptions::new()
             .max_connections(max_connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
+            .test_before_acquire(false)
+            .before_acquire(|connection, idle| {
+                Box::pin(async move {
+                    // It is asked before it goes into the pool, too.
+                    if idle.idle_for > TRUSTED_IDLE {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             // A connection whose other end is gone must not be asked without end whether it still works.
             .after_release(|connection, _| {
                 Box::pin(async move {
@@ -86,38 +97,6 @@ impl PostgresStore {
             async { sqlx::PgConnection::connect_with(&self.pool.connect_options()).await?.close().await };
         let connected = tokio::time::timeout(ACQUIRE_TIMEOUT, connect).await;
         connected.unwrap_or_else(|_| Err(timed_out())).map_err(classify)
-    }
-
-    /// The entries from `from` on, at most `limit` of them and `max_bytes`.
-    async fn entries_at_once(
-        &self,
-        log: LogId,
-        from: u64,
-        limit: u32,
-        max_bytes: usize,
-    ) -> Result<Vec<Vec<u8>>, StoreError> {
-        let rows: Vec<(i64, Vec<u8>)> = within(
-            sqlx::query_as(
-                "select id, data from (
-                     select id, data, sum(octet_length(data)) over (order by id) as bytes
-                     from attestlog.processed_log where log_id = $1 and id >= $2 order by id limit $3
-                 ) entry where bytes <= $4 order by id",
-            )
-            .bind(log.0)
-            .bind(to_i64(from))
-            .bind(i64::from(limit))
-            .bind(i64::try_from(max_bytes).unwrap_or(i64::MAX))
-            .fetch_all(&self.pool),
-        )
-        .await?;
-        let mut entries = Vec::with_capacity(rows.len());
-        for ((id, data), index) in rows.into_iter().zip(from..) {
-            if to_u64(id)? != index {
-                return Err(StoreError::Damaged(format!("entry {index} of log {} is missing", log.0)));
-            }
-            entries.push(data);
-        }
-        Ok(entries)
     }
 }
 
@@ -342,45 +321,20 @@ impl Store for PostgresStore {
     }
 
     async fn tiles(&self, log: LogId, tiles: &[TileId]) -> Result<HashMap<TileId, Vec<u8>>, StoreError> {
-        // An index beyond the column's type is one that does not exist.
-        let (levels, indexes): (Vec<i16>, Vec<i64>) = tiles
-            .iter()
-            .filter_map(|tile| Some((i16::from(tile.level), i64::try_from(tile.index).ok()?)))
-            .unzip();
-        let rows: Vec<(i16, i64, Vec<u8>)> = within(
-            sqlx::query_as(
-                "select level, index, hashes from attestlog.tile
-                 where log_id = $1 and (level, index) in (select * from unnest($2::smallint[], $3::bigint[]))",
-            )
-            .bind(log.0)
-            .bind(levels)
-            .bind(indexes)
-            .fetch_all(&self.pool),
-        )
-        .await?;
-        let tile = |(level, index, hashes)| {
-            let level = u8::try_from(level)
-                .map_err(|_| StoreError::Damaged(format!("log {} has a tile at level {level}", log.0)))?;
-            Ok((TileId { level, index: to_u64(index)? }, hashes))
-        };
-        rows.into_iter().map(tile).collect()
+        match tiles {
+            &[tile] => {
+                Ok(read::tile(&self.pool, log, tile).await?.map(|bytes| (tile, bytes)).into_iter().collect())
+            }
+            _ => read::tiles(&self.pool, log, tiles).await,
+        }
     }
 
     async fn entries(&self, log: LogId, from: LeafIndex, limit: u32) -> Result<Vec<Vec<u8>>, StoreError> {
-        let (mut entries, mut bytes, mut rest) = (Vec::new(), 0_usize, limit);
-        while rest > 0 {
-            let from = from.0.saturating_add(entries.len() as u64);
-            let asked = rest.min(ENTRIES_AT_ONCE);
-            let more = self.entries_at_once(log, from, asked, MAX_READ_BYTES.saturating_sub(bytes)).await?;
-            let found = u32::try_from(more.len()).unwrap_or(asked);
-            bytes = more.iter().fold(bytes, |sum, entry| sum.saturating_add(entry.len()));
-            entries.extend(more);
-            if found < asked {
-                break;
-            }
-            rest = rest.saturating_sub(found);
-        }
-        Ok(entries)
+        read::entries(&self.pool, log, from, limit).await
+    }
+
+    async fn entry_bundle(&self, log: LogId, range: Range<u64>) -> Result<Option<Vec<u8>>, StoreError> {
+        read::entry_bundle(&self.pool, log, range).await
     }
 
     async fn scan(&self, log: LogId, range: Range<u64>, sink: EntrySink<'_>) -> Result<(), StoreError> {

@@ -274,6 +274,10 @@ impl Store for SqliteStore {
         scan::entries(&self.readers, log, from, limit).await
     }
 
+    async fn entry_bundle(&self, log: LogId, range: Range<u64>) -> Result<Option<Vec<u8>>, StoreError> {
+        scan::entry_bundle(&self.readers, log, range).await
+    }
+
     async fn scan(&self, log: LogId, range: Range<u64>, sink: EntrySink<'_>) -> Result<(), StoreError> {
         scan::scan(&self.readers, log, range, sink).await
     }

@@ -3,8 +3,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use attestlog_core::{Hash, LeafIndex, RightEdge, TileId, TreeSize, format_tile};
-use attestlog_server::store::{Log, LogId, MAX_READ_BYTES, NewEntry, Store};
+use attestlog_core::{
+    Hash, LeafIndex, RightEdge, TileId, TreeSize, format_bundle, format_tile, parse_bundle,
+};
+use attestlog_server::store::{Log, LogId, MAX_READ_BYTES, NewEntry, Store, StoreError};
 
 use super::{Database, all_entries, append, begin_batch, create, entry, note, process, process_all};
 
@@ -65,6 +67,12 @@ pub(super) async fn full_tiles_are_found_and_others_are_not(database: &dyn Datab
             (index * 256..index * 256 + 256).map(|index| Hash::leaf(&data(index))).collect();
         assert_eq!(tiles[&id(0, index)], format_tile(&leaves));
     }
+    // One by one, too.
+    for tile in asked {
+        let found = store.tiles(log.id, &[tile]).await.unwrap();
+        assert_eq!(found.get(&tile), tiles.get(&tile), "{tile:?}");
+        assert!(store.tiles(other.id, &[tile]).await.unwrap().is_empty());
+    }
     assert!(store.tiles(other.id, &asked).await.unwrap().is_empty());
     assert!(store.tiles(log.id, &[]).await.unwrap().is_empty());
 }
@@ -119,6 +127,57 @@ pub(super) async fn entries_are_read_up_to_16_megabytes(database: &dyn Database)
     process_all(&*store).await;
     let bytes = 65_535 * store.entries(log.id, LeafIndex(3), 290).await.unwrap().len();
     assert!((MAX_READ_BYTES - 65_535..=MAX_READ_BYTES + 65_535).contains(&bytes), "{bytes}");
+}
+
+pub(super) async fn an_entry_bundle_has_exactly_its_entries(database: &dyn Database) {
+    let store = database.open().await;
+    let (log, other) = (create(&*store, "a").await, create(&*store, "b").await);
+    fill(&*store, &other, 300).await;
+    fill(&*store, &log, 600).await;
+    for range in [0..1, 0..255, 0..256, 7..263, 256..512, 512..600, 599..600] {
+        let entries: Vec<Vec<u8>> = range.clone().map(data).collect();
+        let expected = format_bundle(entries.iter().map(Vec::as_slice)).unwrap();
+        assert_eq!(store.entry_bundle(log.id, range.clone()).await.unwrap(), Some(expected), "{range:?}");
+    }
+    let beyond = 1_u64 << 63;
+    for range in [512..768, 599..601, 600..601, 768..1024, beyond..beyond + 256, u64::MAX - 256..u64::MAX] {
+        assert_eq!(store.entry_bundle(log.id, range.clone()).await.unwrap(), None, "{range:?}");
+    }
+    assert_eq!(store.entry_bundle(LogId(987_654_321), 0..256).await.unwrap(), None);
+}
+
+pub(super) async fn an_entry_bundle_holds_the_largest_entries(database: &dyn Database) {
+    let store = database.open().await;
+    let log = create(&*store, "a").await;
+    for _ in 0..2 {
+        append(&*store, &vec![entry(&log, vec![7; 65_535]); 128]).await;
+    }
+    process_all(&*store).await;
+    let bundle = store.entry_bundle(log.id, 0..256).await.unwrap().unwrap();
+    assert_eq!(bundle.len(), 256 * 65_537);
+    let entries = parse_bundle(&bundle, 256).unwrap();
+    assert!(entries.into_iter().all(|entry| entry == [7; 65_535]));
+}
+
+pub(super) async fn an_entry_bundle_without_one_of_its_entries_is_damaged(database: &dyn Database) {
+    let store = database.open().await;
+    let log = create(&*store, "a").await;
+    fill(&*store, &log, 600).await;
+    for gone in [0, 300, 511, 599] {
+        database.delete_entry(log.id, gone).await;
+    }
+    for (range, missing) in [(0..1, 0), (0..256, 0), (256..512, 300), (301..512, 511), (299..301, 300)] {
+        let answer = store.entry_bundle(log.id, range.clone()).await;
+        let Err(StoreError::Damaged(text)) = answer else { panic!("{range:?}: {answer:?}") };
+        assert!(text.contains(&format!("entry {missing} ")), "{range:?}: {text}");
+    }
+    for range in [1..256, 256..300, 512..599] {
+        let entries: Vec<Vec<u8>> = range.clone().map(data).collect();
+        let expected = format_bundle(entries.iter().map(Vec::as_slice)).unwrap();
+        assert_eq!(store.entry_bundle(log.id, range.clone()).await.unwrap(), Some(expected), "{range:?}");
+    }
+    // The log ends there, as far as it is known.
+    assert_eq!(store.entry_bundle(log.id, 512..600).await.unwrap(), None);
 }
 
 pub(super) async fn a_scan_reads_exactly_its_range(database: &dyn Database) {

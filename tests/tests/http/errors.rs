@@ -3,7 +3,7 @@
 use attestlog_tests::server::TestServer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::problem;
+use super::{no_checkpoint, problem};
 
 const JSON: &str = "application/json";
 const NDJSON: &str = "application/x-ndjson";
@@ -133,6 +133,7 @@ async fn without_the_database_everything_but_healthz_is_503_and_says_nothing_of_
     server.add("one").await;
     assert_eq!(server.get("/readyz").await.status(), 200);
     server.store.close().await;
+    no_checkpoint(&server).await;
     for path in ["/readyz", "/logs", "/logs/default/checkpoint", "/logs/default/entries/0", "/"] {
         let body = problem(server.get(path).await, 503, "database_unavailable").await;
         assert!(!body["detail"].as_str().unwrap().contains("pool"), "{body}");

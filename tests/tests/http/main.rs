@@ -11,12 +11,23 @@ mod outage;
 mod reads;
 mod tiles;
 
+use attestlog_tests::deadline::until;
+use attestlog_tests::server::TestServer;
 use reqwest::Response;
 use serde_json::Value;
 
 /// The header's text; empty if there is none.
 fn header<'a>(answer: &'a Response, name: &str) -> &'a str {
     answer.headers().get(name).map_or("", |value| value.to_str().unwrap())
+}
+
+/// The first answer to a GET of the checkpoint that is none: until then the last one is shown for being recent.
+async fn no_checkpoint(server: &TestServer) -> Response {
+    let refused = async || {
+        let answer = server.get("/logs/default/checkpoint").await;
+        (answer.status() != 200).then_some(answer)
+    };
+    until("no checkpoint is shown", refused).await
 }
 
 /// Checks that the answer is a problem document with this status and code, and returns it.

@@ -31,6 +31,11 @@ async fn append(server: &TestServer, log: &str, text: &str) {
 
 /// From now on the database has none of them.
 async fn remove_what_is_stored(server: &TestServer) {
+    execute_unguarded(server, &["delete from tile", "delete from processed_log"]).await;
+}
+
+/// Does what triggers refuse.
+async fn execute_unguarded(server: &TestServer, statements: &[&str]) {
     let file = server.directory.as_ref().unwrap().path().join("data/attestlog.db");
     let mut connection = SqliteConnectOptions::new().filename(file).connect().await.unwrap();
     let triggers: Vec<String> =
@@ -38,9 +43,7 @@ async fn remove_what_is_stored(server: &TestServer) {
             .fetch_all(&mut connection)
             .await
             .unwrap();
-    for statement in
-        triggers.into_iter().chain(["tile", "processed_log"].map(|table| format!("delete from {table}")))
-    {
+    for statement in triggers.into_iter().chain(statements.iter().map(ToString::to_string)) {
         sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
     }
     connection.close().await.unwrap();
@@ -99,6 +102,27 @@ async fn an_answer_from_memory_is_that_from_the_database_header_for_header() {
     }
     // What is not full is read each time.
     problem(server.get("/logs/default/tile/entries/000.p/7").await, 404, "no_such_tile").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_from_memory_is_that_from_the_database_header_for_header() {
+    let server = with_full_tile().await;
+    for accept in ["", "gzip", "zstd, gzip;q=0.5", "*"] {
+        let answer = seen(get(&server, "/logs/default/checkpoint", accept).await).await;
+        // Only the router reads this as the same path.
+        assert_eq!(answer, seen(get(&server, "/logs/%64efault/checkpoint", accept).await).await, "{accept}");
+        assert_eq!(answer.0["cache-control"], "public, max-age=1");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_that_lacks_an_entry_is_the_server_s_failure() {
+    let server = with_full_tile().await;
+    execute_unguarded(&server, &["delete from processed_log where id = 7"]).await;
+    for path in [BUNDLE, "/logs/default/tile/entries/000.p/255"] {
+        problem(server.get(path).await, 500, "internal").await;
+    }
+    assert_eq!(server.get("/logs/default/tile/entries/000.p/7").await.status(), 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@ use attestlog_core::Receipt;
 use attestlog_tests::databases::PostgresCluster;
 use attestlog_tests::server::TestServer;
 
-use super::problem;
+use super::{no_checkpoint, problem};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_503_while_the_database_is_down_and_goes_on_by_itself() {
@@ -20,7 +20,7 @@ async fn answers_503_while_the_database_is_down_and_goes_on_by_itself() {
     };
     problem(add().await, 503, "database_unavailable").await;
     problem(server.get("/readyz").await, 503, "database_unavailable").await;
-    problem(server.get("/logs/default/checkpoint").await, 503, "database_unavailable").await;
+    problem(no_checkpoint(&server).await, 503, "database_unavailable").await;
     assert_eq!(server.get("/healthz").await.status(), 200);
 
     cluster.start_again();

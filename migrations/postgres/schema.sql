@@ -225,7 +225,8 @@ CREATE TABLE attestlog.append_only_log (
     appended_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     data attestlog.entry NOT NULL
 )
-WITH (autovacuum_vacuum_threshold='5000', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_cost_delay='0', autovacuum_vacuum_insert_threshold='-1', vacuum_truncate='false', toast.autovacuum_vacuum_cost_delay='0', toast.vacuum_truncate='false');
+WITH (autovacuum_vacuum_threshold='5000', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_cost_delay='0', autovacuum_vacuum_insert_threshold='-1', vacuum_truncate='false', autovacuum_analyze_threshold='2000000000', autovacuum_analyze_scale_factor='0', toast.autovacuum_vacuum_cost_delay='0', toast.vacuum_truncate='false');
+ALTER TABLE ONLY attestlog.append_only_log ALTER COLUMN data SET STATISTICS 0;
 
 CREATE TABLE attestlog.processing_mark (
     revision bigint DEFAULT 0 NOT NULL,
@@ -1194,6 +1195,7 @@ CREATE TABLE attestlog.checkpoint (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT checkpoint_size_not_negative CHECK ((size >= 0))
 );
+ALTER TABLE ONLY attestlog.checkpoint ALTER COLUMN note SET STATISTICS 0;
 
 CREATE TABLE attestlog.idempotency_key (
     log_id bigint NOT NULL,
@@ -1231,6 +1233,12 @@ CREATE TABLE attestlog.processed_log (
     CONSTRAINT processed_log_entry_size CHECK (((octet_length(data) >= 1) AND (octet_length(data) <= 65535))),
     CONSTRAINT processed_log_id_not_negative CHECK ((id >= 0))
 );
+ALTER TABLE ONLY attestlog.processed_log ALTER COLUMN log_id SET STATISTICS 10;
+ALTER TABLE ONLY attestlog.processed_log ALTER COLUMN id SET STATISTICS 10;
+ALTER TABLE ONLY attestlog.processed_log ALTER COLUMN source_id SET STATISTICS 10;
+ALTER TABLE ONLY attestlog.processed_log ALTER COLUMN appended_at SET STATISTICS 10;
+ALTER TABLE ONLY attestlog.processed_log ALTER COLUMN data SET STATISTICS 0;
+ALTER TABLE ONLY attestlog.processed_log ALTER COLUMN leaf_hash SET STATISTICS 0;
 
 CREATE TABLE attestlog.search_block (
     log_id bigint NOT NULL,
@@ -1257,6 +1265,7 @@ CREATE TABLE attestlog.tile (
     hashes bytea NOT NULL,
     CONSTRAINT tile_is_full CHECK ((octet_length(hashes) = 8192))
 );
+ALTER TABLE ONLY attestlog.tile ALTER COLUMN hashes SET STATISTICS 0;
 ALTER TABLE ONLY attestlog.tile ALTER COLUMN hashes SET STORAGE EXTERNAL;
 
 CREATE TABLE attestlog.tree (

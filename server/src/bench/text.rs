@@ -47,13 +47,13 @@ impl Display for Conditions {
         let cpu = machine.cpu.as_deref().unwrap_or("unknown processor");
         let memory = machine.memory.map_or_else(|| "–".to_owned(), |bytes| number(super::float(bytes) / 1e9));
         let before = machine.load_average.as_deref().unwrap_or("–");
-        let after = load_average().unwrap_or_else(|| "–".to_owned());
-        writeln!(
-            f,
-            "- {} cores ({cpu}), {memory} GB of memory; load average {before} before, {after} after; {}",
-            machine.cores,
-            stolen(machine.processor)
-        )?;
+        let mut load = before.to_owned();
+        // Nothing has run yet where this is what a report begins with.
+        if machine.processor.stolen_since().is_some() {
+            let after = load_average().unwrap_or_else(|| "–".to_owned());
+            load += &format!(" before, {after} after; {}", stolen(machine.processor));
+        }
+        writeln!(f, "- {} cores ({cpu}), {memory} GB of memory; load average {load}", machine.cores)?;
         writeln!(
             f,
             "- fdatasync of 8 KiB in {}: {} ms at the median, {} ms at p99",

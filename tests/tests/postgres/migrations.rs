@@ -5,6 +5,7 @@ use std::process::Command;
 use attestlog_server::store::postgres::PostgresStore;
 use attestlog_server::store::{Store, StoreError};
 use attestlog_tests::databases::{connection, empty_postgres, execute, fresh_postgres};
+use attestlog_tests::sequencing::{create_log, process_all};
 use sqlx::Executor;
 use sqlx::migrate::MigrateError;
 
@@ -141,4 +142,25 @@ async fn warns_of_settings_that_can_lose_entries() {
     assert_eq!(warnings.len(), 2, "{warnings:?}");
     assert!(warnings[0].starts_with("synchronous_commit is off"), "{warnings:?}");
     assert!(warnings[1].contains("attestlog.append_only_log is unlogged"), "{warnings:?}");
+}
+
+#[tokio::test]
+async fn statistics_hold_no_copy_of_an_entry() {
+    let (store, url, _guard) = fresh_postgres().await;
+    create_log(&store, "one").await;
+    let mut app = connection(&url).await;
+    let append =
+        "select attestlog.append('one', convert_to('entry ' || n, 'UTF8')) from generate_series(1, 1000) n";
+    app.execute(append).await.unwrap();
+    process_all(&store, 10_000).await;
+    app.execute(append).await.unwrap();
+    app.execute("analyze").await.unwrap();
+    let sampled = "select tablename::text || '.' || attname from pg_stats
+                   where schemaname = 'attestlog' and tablename in ('append_only_log', 'processed_log')";
+    let sampled: Vec<String> = sqlx::query_scalar(sampled).fetch_all(&mut app).await.unwrap();
+    assert!(sampled.iter().any(|column| column == "processed_log.id"), "{sampled:?}");
+    assert!(
+        !sampled.iter().any(|column| column.ends_with(".data") || column.ends_with("_hash")),
+        "{sampled:?}"
+    );
 }

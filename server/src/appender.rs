@@ -4,11 +4,11 @@
 //! refused at once, to be sent again later.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use metrics::{counter, gauge, histogram};
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::store::{Appended, Backlog, NewEntry, Store, StoreError};
@@ -57,6 +57,7 @@ pub enum AppendError {
 pub struct Appender {
     queue: mpsc::Sender<Request>,
     load: Arc<Load>,
+    processed: watch::Receiver<u64>,
     max_backlog: u32,
 }
 
@@ -71,22 +72,48 @@ struct Request {
 #[derive(Debug, Default)]
 struct Load {
     queued_bytes: AtomicU64,
-    /// As counted last, and what was appended here since.
-    unprocessed: AtomicU64,
+    /// All that was appended here.
+    appended: AtomicU64,
+    /// What the last count found, less what had been appended, and processed here, by then.
+    others: AtomicI64,
+}
+
+impl Load {
+    /// Takes note of how many rows wait.
+    fn count(&self, rows: u64, appended: u64, processed: u64) {
+        let others = rows.wrapping_sub(appended).wrapping_add(processed).cast_signed();
+        self.others.store(others, Ordering::Relaxed);
+    }
+
+    /// How many wait, as counted last, with what was appended and processed here since.
+    fn unprocessed(&self, processed: u64) -> u64 {
+        let appended = self.appended.load(Ordering::Relaxed);
+        let rows = self.others.load(Ordering::Relaxed).cast_unsigned().wrapping_add(appended);
+        // Where others appended what was processed here, it may be less than nothing.
+        u64::try_from(rows.wrapping_sub(processed).cast_signed()).unwrap_or(0)
+    }
 }
 
 impl Appender {
-    /// Starts the writers, which end after `stop` when the queue is empty, and the counting of the backlog.
+    /// Starts the writers, which end after `stop` when the queue is empty, and the counting of the backlog. `processed` is
+    /// how many entries this process has processed since it began.
     #[must_use]
-    pub fn start(store: &Arc<dyn Store>, max_backlog: u32, stop: &CancellationToken) -> Self {
+    pub fn start(
+        store: &Arc<dyn Store>,
+        max_backlog: u32,
+        processed: watch::Receiver<u64>,
+        stop: &CancellationToken,
+    ) -> Self {
         let (queue, requests) = mpsc::channel(QUEUE);
         let (requests, load) = (Arc::new(Mutex::new(requests)), Arc::new(Load::default()));
         for _ in 0..WRITERS {
             let writer = Writer { store: Arc::clone(store), load: Arc::clone(&load) };
             tokio::spawn(writer.run(Arc::clone(&requests), stop.clone()));
         }
-        tokio::spawn(count_backlog(Arc::clone(store), Arc::clone(&load), max_backlog, stop.clone()));
-        Self { queue, load, max_backlog }
+        let counting =
+            count_backlog(Arc::clone(store), Arc::clone(&load), processed.clone(), max_backlog, stop.clone());
+        tokio::spawn(counting);
+        Self { queue, load, processed, max_backlog }
     }
 
     /// Appends the entries in one transaction, together with others'; returns one answer an entry once they are durable.
@@ -94,7 +121,7 @@ impl Appender {
     /// # Errors
     /// [`AppendError`].
     pub async fn append(&self, entries: Vec<NewEntry>) -> Result<Vec<Appended>, AppendError> {
-        let unprocessed = self.load.unprocessed.load(Ordering::Relaxed);
+        let unprocessed = self.load.unprocessed(*self.processed.borrow());
         let queued = self.load.queued_bytes.load(Ordering::Relaxed);
         if unprocessed >= u64::from(self.max_backlog) || queued >= QUEUE_BYTES {
             counter!("attestlog_appends_refused_total").increment(1);
@@ -184,7 +211,7 @@ impl Writer {
         };
         histogram!("attestlog_append_transaction_seconds").record(began.elapsed().as_secs_f64());
         if result.is_ok() {
-            self.load.unprocessed.fetch_add(entries.len() as u64, Ordering::Relaxed);
+            self.load.appended.fetch_add(entries.len() as u64, Ordering::Relaxed);
             counter!("attestlog_entries_appended_total").increment(entries.len() as u64);
         } else {
             counter!("attestlog_append_failures_total").increment(1);
@@ -213,7 +240,13 @@ fn take_more(first: Request, requests: &mut mpsc::Receiver<Request>) -> Vec<Requ
     shared
 }
 
-async fn count_backlog(store: Arc<dyn Store>, load: Arc<Load>, most: u32, stop: CancellationToken) {
+async fn count_backlog(
+    store: Arc<dyn Store>,
+    load: Arc<Load>,
+    processed: watch::Receiver<u64>,
+    most: u32,
+    stop: CancellationToken,
+) {
     let mut ticks = tokio::time::interval(COUNT_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -221,13 +254,34 @@ async fn count_backlog(store: Arc<dyn Store>, load: Arc<Load>, most: u32, stop: 
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
         }
+        // What is appended or processed while the rows are counted makes them more rather than fewer.
+        let appended = load.appended.load(Ordering::Relaxed);
         match store.backlog(most).await {
             Ok(Backlog { rows, oldest_seconds }) => {
-                load.unprocessed.store(rows, Ordering::Relaxed);
+                load.count(rows, appended, *processed.borrow());
                 gauge!("attestlog_unprocessed_rows").set(f64::from(u32::try_from(rows).unwrap_or(u32::MAX)));
                 gauge!("attestlog_oldest_unprocessed_seconds").set(oldest_seconds);
             }
             Err(error) => tracing::warn!("the backlog cannot be counted: {error}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_processed_here_between_two_counts_no_longer_waits() {
+        let load = Load::default();
+        load.appended.fetch_add(1000, Ordering::Relaxed);
+        assert_eq!((load.unprocessed(0), load.unprocessed(400)), (1000, 600));
+        // Others have appended 50 that wait, too.
+        load.count(650, 1000, 400);
+        assert_eq!(load.unprocessed(400), 650);
+        load.appended.fetch_add(200, Ordering::Relaxed);
+        assert_eq!((load.unprocessed(400), load.unprocessed(1200)), (850, 50));
+        // Others have appended more since, and it was processed.
+        assert_eq!(load.unprocessed(1500), 0);
     }
 }

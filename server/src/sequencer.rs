@@ -74,6 +74,16 @@ pub enum Step {
     },
 }
 
+impl Step {
+    /// The entries that it added to trees.
+    const fn entries(self) -> u64 {
+        match self {
+            Self::Batch { entries, .. } => entries as u64,
+            Self::Standby | Self::Idle => 0,
+        }
+    }
+}
+
 /// Why a step changed nothing, or published nothing.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -238,9 +248,9 @@ impl Sequencer {
         }
     }
 
-    /// Processes batches until `stop`, and finishes the one in hand. Every completed step is announced on `steps`.
-    /// The next batch begins early if enough wait for it.
-    pub async fn run(mut self, stop: CancellationToken, waiter: Arc<Waiter>, steps: watch::Sender<u64>) {
+    /// Processes batches until `stop`, and finishes the one in hand. Every completed step is announced on `processed`, with
+    /// the number of entries so far. The next batch begins early if enough wait for it.
+    pub async fn run(mut self, stop: CancellationToken, waiter: Arc<Waiter>, processed: watch::Sender<u64>) {
         let mut failures = 0_u32;
         while !stop.is_cancelled() {
             let began = Instant::now();
@@ -252,7 +262,7 @@ impl Sequencer {
                     may_begin_early = true;
                     waiter.processed(std::mem::take(&mut self.places));
                     record(step, began.elapsed());
-                    steps.send_modify(|count| *count += 1);
+                    processed.send_modify(|entries| *entries += step.entries());
                     match step {
                         Step::Batch { full: true, .. } => Duration::ZERO,
                         _ => self.pace.interval.saturating_sub(began.elapsed()),

@@ -122,10 +122,10 @@ impl Service {
         stop: &CancellationToken,
     ) -> (Arc<Self>, JoinHandle<Result<(), JoinError>>) {
         let Signing { store, secret, keyring, publisher, .. } = signing;
-        let (steps, stepped) = watch::channel(0);
+        let (processed, steps) = watch::channel(0);
         let sequencer = Sequencer::new(Arc::clone(&store), Arc::clone(&publisher), keyring, settings.pace);
-        let waiter = Waiter::start(&store, &publisher, stepped, stop.clone());
-        let sequencing = tokio::spawn(sequencer.run(stop.clone(), Arc::clone(&waiter), steps));
+        let waiter = Waiter::start(&store, &publisher, steps.clone(), stop.clone());
+        let sequencing = tokio::spawn(sequencer.run(stop.clone(), Arc::clone(&waiter), processed));
         let indexing =
             settings.search.then(|| tokio::spawn(Indexer::new(Arc::clone(&store)).run(stop.clone())));
         let writers = tokio::spawn(async move {
@@ -137,7 +137,7 @@ impl Service {
         });
         let service = Arc::new(Self {
             tiles: TileCache::new(settings.tile_cache),
-            appender: Appender::start(&store, settings.max_backlog, stop),
+            appender: Appender::start(&store, settings.max_backlog, steps, stop),
             waiter,
             append_token: settings.append_token,
             wait: settings.wait,

@@ -1,5 +1,5 @@
 -- Why: ANALYZE took a sample of 30,000 entries and sorted them, each time that a log had grown by a tenth, and kept some in
--- pg_statistic. No query chooses among entries or hashes by their value. append_only_log is never what it was when it was
+-- pg_statistic, where those of before stay. No query chooses among entries or hashes by their value. append_only_log is never what it was when it was
 -- analyzed, so its queries do not ask for statistics at all.
 -- Locks: each table against vacuum and analyze, for a moment; appends and reads go on.
 

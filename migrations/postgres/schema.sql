@@ -849,7 +849,7 @@ begin
 
     if chosen > 0 then
         last_part := case when chosen <= waiting.rest then 0 when chosen <= waiting.rest_and_late then 1 else 2 end;
-        select xid, id into strict last_xid, last_id from append_only_log where ctid = waiting.places[chosen];
+        select xid, id into last_xid, last_id from append_only_log where ctid = waiting.places[chosen];
         if waiting.least_log = waiting.greatest_log then
             next_id := (select coalesce(max(p.id) + 1, 0) from processed_log p where p.log_id = waiting.least_log);
             ids := array(select generate_series(next_id, next_id + chosen - 1));

@@ -76,13 +76,16 @@ struct Load {
     appended: AtomicU64,
     /// What the last count found, less what had been appended, and processed here, by then.
     others: AtomicI64,
+    /// What the last count found, if it stopped there: more wait than it says.
+    least: AtomicU64,
 }
 
 impl Load {
-    /// Takes note of how many rows wait.
-    fn count(&self, rows: u64, appended: u64, processed: u64) {
+    /// Takes note of how many rows wait, of which at most `most` are counted.
+    fn count(&self, rows: u64, most: u32, appended: u64, processed: u64) {
         let others = rows.wrapping_sub(appended).wrapping_add(processed).cast_signed();
         self.others.store(others, Ordering::Relaxed);
+        self.least.store(if rows < u64::from(most) { 0 } else { rows }, Ordering::Relaxed);
     }
 
     /// How many wait, as counted last, with what was appended and processed here since.
@@ -90,7 +93,8 @@ impl Load {
         let appended = self.appended.load(Ordering::Relaxed);
         let rows = self.others.load(Ordering::Relaxed).cast_unsigned().wrapping_add(appended);
         // Where others appended what was processed here, it may be less than nothing.
-        u64::try_from(rows.wrapping_sub(processed).cast_signed()).unwrap_or(0)
+        let rows = u64::try_from(rows.wrapping_sub(processed).cast_signed()).unwrap_or(0);
+        rows.max(self.least.load(Ordering::Relaxed))
     }
 }
 
@@ -254,11 +258,12 @@ async fn count_backlog(
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        // What is appended or processed while the rows are counted makes them more rather than fewer.
+        // What is appended meanwhile counts twice. A batch that is committed and not yet announced is subtracted twice:
+        // until the next count the number is too low by it.
         let appended = load.appended.load(Ordering::Relaxed);
         match store.backlog(most).await {
             Ok(Backlog { rows, oldest_seconds }) => {
-                load.count(rows, appended, *processed.borrow());
+                load.count(rows, most, appended, *processed.borrow());
                 gauge!("attestlog_unprocessed_rows").set(f64::from(u32::try_from(rows).unwrap_or(u32::MAX)));
                 gauge!("attestlog_oldest_unprocessed_seconds").set(oldest_seconds);
             }
@@ -277,11 +282,22 @@ mod tests {
         load.appended.fetch_add(1000, Ordering::Relaxed);
         assert_eq!((load.unprocessed(0), load.unprocessed(400)), (1000, 600));
         // Others have appended 50 that wait, too.
-        load.count(650, 1000, 400);
+        load.count(650, 100_000, 1000, 400);
         assert_eq!(load.unprocessed(400), 650);
         load.appended.fetch_add(200, Ordering::Relaxed);
         assert_eq!((load.unprocessed(400), load.unprocessed(1200)), (850, 50));
         // Others have appended more since, and it was processed.
         assert_eq!(load.unprocessed(1500), 0);
+    }
+
+    #[test]
+    fn what_a_count_did_not_reach_goes_on_waiting() {
+        let load = Load::default();
+        load.count(100, 100, 0, 0);
+        assert_eq!((load.unprocessed(0), load.unprocessed(90)), (100, 100));
+        load.appended.fetch_add(20, Ordering::Relaxed);
+        assert_eq!((load.unprocessed(0), load.unprocessed(90)), (120, 100));
+        load.count(30, 100, 20, 90);
+        assert_eq!(load.unprocessed(100), 20);
     }
 }

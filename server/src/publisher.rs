@@ -164,8 +164,8 @@ impl Publisher {
         Some(Arc::clone(&shown.newest))
     }
 
-    /// What was the newest checkpoint [`RECENT`]ly before `now`. The database is asked once, however many ask at the
-    /// same time.
+    /// What was the newest checkpoint [`RECENT`]ly before `now`. Once there is one, the database is asked once, however many
+    /// ask at the same time, as long as it answers within that time.
     ///
     /// # Errors
     /// As [`checkpoint`](Self::checkpoint).
@@ -179,7 +179,7 @@ impl Publisher {
         if let Some(asking) = &asking {
             turn = asking.try_lock().ok();
             if turn.is_none() {
-                // Nobody keeps this turn: where the database fails, those who waited ask beside each other.
+                // Nobody keeps this turn: where the database fails or is slow, those who waited ask beside each other.
                 drop(asking.lock().await);
             }
         }
@@ -232,11 +232,16 @@ impl Publisher {
         Ok(())
     }
 
-    /// Publishes checkpoints that this process signed on top of [confirmed](Self::confirm) trees, all with one sync.
+    /// Publishes checkpoints that this process signed on top of [confirmed](Self::confirm) trees, all with one sync. They
+    /// were the newest as of an instant before the commit.
     ///
     /// # Errors
     /// [`PublishError::Record`]; the heads are then published by a later call of [`checkpoint`](Self::checkpoint).
-    pub async fn publish(&self, signed: Vec<(LogId, Checkpoint)>) -> Result<(), PublishError> {
+    pub async fn publish(
+        &self,
+        signed: Vec<(LogId, Checkpoint)>,
+        as_of: Instant,
+    ) -> Result<(), PublishError> {
         let with_advance = |(id, checkpoint): (LogId, Checkpoint)| {
             let origin = checkpoint.origin().to_owned();
             let advance = Advance { old: self.heads.head(&origin), new: checkpoint.head(), origin };
@@ -245,7 +250,6 @@ impl Publisher {
             (id, advance, Arc::new(PublishedCheckpoint { checkpoint, note }))
         };
         // Those that another process has moved on are published by whoever asks for them next.
-        let as_of = Instant::now();
         self.record(signed.into_iter().map(with_advance).collect(), as_of).await.map(|_| ())
     }
 

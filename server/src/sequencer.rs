@@ -178,6 +178,7 @@ impl Sequencer {
         .await??;
         let changes: Vec<TreeChange> = done.iter().map(|done| done.change.clone()).collect();
         batch.write(&changes).await?;
+        let as_of = Instant::now();
         batch.commit().await?;
         self.note_look(look_at_everything && !catching_up, now);
         self.places = done.iter().flat_map(|done| done.places.iter().copied()).collect();
@@ -187,7 +188,7 @@ impl Sequencer {
             self.last_heads = Some(now);
         }
         let step = Step::Batch { entries, heads: heads.len(), full };
-        self.publisher.publish(heads).await?;
+        self.publisher.publish(heads, as_of).await?;
         Ok(step)
     }
 

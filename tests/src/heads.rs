@@ -1,6 +1,7 @@
 //! Heads as an observer collects them: every one that any server ever showed, to be compared in the end.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::{Duration, Instant};
 
 use attestlog_core::{Checkpoint, ConsistencyProof, Hash, SignedCheckpoint, VerifierKey};
 use attestlog_server::store::Log;
@@ -21,6 +22,9 @@ const AT_ONCE: usize = 16;
 /// The pairs that are compared beside the neighbours.
 const FAR_PAIRS: u64 = 100;
 
+/// After so long each server shows what another has shown, or a larger head: the second for which an answer may be kept.
+const KNOWN_TO_ALL: Duration = Duration::from_secs(1);
+
 /// The heads of one log, by size.
 #[derive(Debug)]
 pub struct Heads {
@@ -29,6 +33,10 @@ pub struct Heads {
     seen: BTreeMap<u64, Checkpoint>,
     /// The size of the last one, by server: servers may show those of each other a little later.
     last: HashMap<String, u64>,
+    /// When each was seen, of the last second.
+    recent: VecDeque<(Instant, u64)>,
+    /// The largest of those before.
+    known_to_all: u64,
 }
 
 impl Heads {
@@ -39,7 +47,14 @@ impl Heads {
     #[must_use]
     pub fn of(log: Log) -> Self {
         let key = VerifierKey::parse(&log.vkey).unwrap();
-        Self { log, key, seen: BTreeMap::new(), last: HashMap::new() }
+        Self {
+            log,
+            key,
+            seen: BTreeMap::new(),
+            last: HashMap::new(),
+            recent: VecDeque::new(),
+            known_to_all: 0,
+        }
     }
 
     /// The number of different heads.
@@ -52,8 +67,9 @@ impl Heads {
     ///
     /// # Panics
     /// If the server answers anything but a head or that it cannot, or a head that the key has not signed, or another
-    /// head of a size that was seen, or one that is smaller than its last.
+    /// head of a size that was seen, or one that is smaller than its last, or than any of a second ago.
     pub async fn observe(&mut self, client: &Client, server: &str) -> Option<u64> {
+        let asked = Instant::now();
         let answer = client.get(format!("{server}/logs/{}/checkpoint", self.log.name)).send().await.ok()?;
         let status = answer.status();
         let body = answer.bytes().await.ok()?;
@@ -65,6 +81,12 @@ impl Heads {
         let size = head.size().0;
         let last = self.last.insert(server.to_owned(), size).unwrap_or_default();
         assert!(size >= last, "{server} showed a head of size {size} after one of size {last}");
+        while let Some((_, older)) = self.recent.pop_front_if(|(seen, _)| *seen + KNOWN_TO_ALL <= asked) {
+            self.known_to_all = self.known_to_all.max(older);
+        }
+        let known = self.known_to_all;
+        assert!(size >= known, "{server} showed a head of size {size} a second after one of size {known}");
+        self.recent.push_back((Instant::now(), size));
         if let Some(other) = self.seen.insert(size, head.clone()) {
             assert_eq!(other.root(), head.root(), "two histories of size {size}");
         }

@@ -8,6 +8,8 @@ use super::report::{Latency, Report, Spread, TurnReport};
 impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         self.conditions.fmt(f)?;
+        let after = load_average().unwrap_or_else(|| "–".to_owned());
+        writeln!(f, "- load average {after} after; {}", stolen(self.conditions.machine.processor))?;
         let load = &self.load;
         let calls = match load.rate {
             Some(rate) => {
@@ -47,13 +49,11 @@ impl Display for Conditions {
         let cpu = machine.cpu.as_deref().unwrap_or("unknown processor");
         let memory = machine.memory.map_or_else(|| "–".to_owned(), |bytes| number(super::float(bytes) / 1e9));
         let before = machine.load_average.as_deref().unwrap_or("–");
-        let mut load = before.to_owned();
-        // Nothing has run yet where this is what a report begins with.
-        if machine.processor.stolen_since().is_some() {
-            let after = load_average().unwrap_or_else(|| "–".to_owned());
-            load += &format!(" before, {after} after; {}", stolen(machine.processor));
-        }
-        writeln!(f, "- {} cores ({cpu}), {memory} GB of memory; load average {load}", machine.cores)?;
+        writeln!(
+            f,
+            "- {} cores ({cpu}), {memory} GB of memory; load average {before} before",
+            machine.cores
+        )?;
         writeln!(
             f,
             "- fdatasync of 8 KiB in {}: {} ms at the median, {} ms at p99",

@@ -18,6 +18,7 @@ use super::problem::{Code, Problem, ProblemBody};
 use super::request::{LogPath, OpenLog, PathParts};
 use super::{App, FRESH, IMMUTABLE, Incompressible, TEXT};
 use crate::publisher::PublishedCheckpoint;
+use crate::store::StoreError;
 use crate::tile_cache::{self, Coding};
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
@@ -79,7 +80,8 @@ async fn tile(
     } else {
         (tile_cache::read(&*app.service.store, log.id, path).await?.map(Bytes::from), Coding::Identity)
     };
-    let bytes = bytes.ok_or_else(no_such_tile)?;
+    let missing = || StoreError::Damaged(format!("{path} of log \"{}\" is missing", log.name));
+    let bytes = bytes.ok_or_else(missing)?;
     Ok(respond(path, bytes, coding))
 }
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use attestlog_core::extend_bundle;
+use attestlog_core::{extend_bundle, validate_entry_size};
 
 use super::{LogId, StoreError};
 
@@ -25,8 +25,8 @@ impl EntryBundle {
             return Err(self.damaged());
         }
         self.rest.start += 1;
-        extend_bundle(&mut self.bytes, entry)
-            .map_err(|_| StoreError::Damaged(format!("entry {index} of log {} is too long", self.log.0)))
+        let checked = validate_entry_size(entry.len()).and_then(|()| extend_bundle(&mut self.bytes, entry));
+        checked.map_err(|error| StoreError::Damaged(format!("entry {index} of log {}: {error}", self.log.0)))
     }
 
     /// The first index that has not come.

@@ -103,19 +103,28 @@ async fn a_transaction_s_entries_are_contiguous_in_each_of_its_logs() {
 }
 
 #[tokio::test]
-async fn a_batch_takes_no_more_than_16_megabytes() {
-    let (store, url, _guard) = fresh_postgres().await;
-    create_log(&store, "one").await;
-    let large = "insert into attestlog.append_only_log (log_id, data)
-                 select 1, convert_to(lpad(n::text, 65535, 'x'), 'UTF8') from generate_series(1, 600) n";
-    execute(&url, large).await;
-    let mut seen = 0_usize;
-    for rows in [256, 256, 88, 0] {
-        let entries = process(&store, 10_000, false).await.unwrap().unwrap();
-        assert_eq!(entries.len(), rows);
-        for entry in entries {
-            seen += 1;
-            assert!(entry.data.ends_with(format!("x{seen}").as_bytes()));
+async fn a_batch_takes_no_more_than_16_megabytes_of_all_logs_together() {
+    for logs in 1..=2 {
+        let (store, url, _guard) = fresh_postgres().await;
+        create_log(&store, "one").await;
+        create_log(&store, "two").await;
+        let large = format!(
+            "insert into attestlog.append_only_log (log_id, data)
+             select 1 + n % {logs}, convert_to(lpad(n::text, 65535, 'x'), 'UTF8') from generate_series(0, 599) n"
+        );
+        execute(&url, &large).await;
+        let mut seen = 0..600_u32;
+        for rows in [256, 256, 88, 0] {
+            let mut entries = process(&store, 10_000, false).await.unwrap().unwrap();
+            assert_eq!(entries.len(), rows);
+            entries.sort_by_key(|entry| (entry.index, entry.log));
+            for (entry, number) in entries.iter().zip(seen.by_ref()) {
+                assert!(entry.data.ends_with(format!("x{number}").as_bytes()));
+                assert_eq!(
+                    (entry.log.0, entry.index.0),
+                    (i64::from(1 + number % logs), u64::from(number / logs))
+                );
+            }
         }
     }
 }

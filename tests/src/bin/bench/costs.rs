@@ -18,6 +18,9 @@ const CALLS: usize = 100;
 /// Entries of a call in bulk.
 const BULK: usize = 100;
 
+/// The most rows of a large batch: 16 MB are its other limit.
+const MOST_ROWS: usize = 50_000;
+
 const ROUND_TRIP: &str = "`select 1`: a round trip";
 const PLAIN: &str = "one event: INSERT into the plain table";
 const INSERT: &str = "one event: INSERT into `append_only_log`, without the function";
@@ -31,7 +34,8 @@ const VACUUM: &str = "vacuum of `append_only_log`, each row of a large batch";
 /// Prints the table.
 pub(crate) async fn run(bench: &Bench) {
     let log = SampleLog::on_postgres().await;
-    let rows = usize::try_from(bench.scaled(10_000)).expect("a size");
+    // Whole calls, and no more than a batch takes.
+    let rows = usize::try_from(bench.scaled(10_000)).expect("a size").next_multiple_of(BULK).min(MOST_ROWS);
     let mut costs = Costs::connect(log.database().expect("a URL"), rows).await;
     let title = format!("Costs in PostgreSQL (batches of {})", number(count(rows)));
     let mut table = Table::new(
@@ -115,13 +119,17 @@ impl Costs {
         self.write(PLAIN_BULK, self.rows / BULK, BULK, true).await;
         self.tidy().await;
         self.write(APPEND_BULK, self.rows / BULK, BULK, false).await;
-        self.process(BATCH, self.rows).await;
+        let before = on_processor(self.other_process);
+        assert_eq!(self.next_batch().await, self.rows, "a batch takes them all");
+        self.note(BATCH, before, self.other_process, self.rows);
         let before = on_processor(self.other_process);
         self.vacuum().await;
         self.note(VACUUM, before, self.other_process, self.rows);
         // After a vacuum everything is planned again.
         self.next_batch().await;
-        self.process(EMPTY_BATCH, 1).await;
+        let before = on_processor(self.other_process);
+        self.next_batch().await;
+        self.note(EMPTY_BATCH, before, self.other_process, 1);
     }
 
     async fn write(&mut self, step: &'static str, calls: usize, entries: usize, plain: bool) {
@@ -149,13 +157,7 @@ impl Costs {
         self.note(INSERT, before, self.other_process, CALLS);
     }
 
-    async fn process(&mut self, step: &'static str, rows: usize) {
-        let before = on_processor(self.other_process);
-        self.next_batch().await;
-        self.note(step, before, self.other_process, rows);
-    }
-
-    /// What the server asks for in a batch.
+    /// Moves what waits, as the server does.
     async fn next_batch(&mut self) -> usize {
         let sql =
             "select log_id, id, source_id, data, leaf_hash from attestlog.process_next_batch(1000000, false)";

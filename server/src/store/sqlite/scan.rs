@@ -53,55 +53,15 @@ pub(super) async fn entries(
     Ok(entries)
 }
 
+/// The entries of a range as an entry bundle; `None` if the log ends before.
 pub(super) async fn entry_bundle(
     readers: &SqlitePool,
     log: LogId,
     range: Range<u64>,
 ) -> Result<Option<Vec<u8>>, StoreError> {
     let mut connection = readers.acquire().await.map_err(failed)?;
-    match whole_bundle(&mut connection, log, range.clone()).await? {
-        Some(bundle) => Ok(Some(bundle)),
-        None => bundle_by_rows(&mut connection, log, range).await,
-    }
-}
-
-/// The bundle, if all of its entries are there.
-async fn whole_bundle(
-    connection: &mut SqliteConnection,
-    log: LogId,
-    range: Range<u64>,
-) -> Result<Option<Vec<u8>>, StoreError> {
-    let row = sqlx::query(
-        "select group_concat(length(data)), cast(group_concat(data, '') as blob)
-         from (select data from processed_log where log_id = ? and id >= ? and id < ? order by id)",
-    );
-    let row = row.bind(log.0).bind(stored(range.start)).bind(stored(range.end));
-    let row = row.fetch_one(connection).await.map_err(failed)?;
-    let lengths: Vec<usize> = parse_list(column::<Option<&str>>(&row, 0)?.unwrap_or_default())?;
-    let mut rest = column::<Option<&[u8]>>(&row, 1)?.unwrap_or_default();
-    // No index is there twice: as many as the range has are all of it.
-    if lengths.iter().sum::<usize>() != rest.len()
-        || lengths.len() as u64 != range.end.saturating_sub(range.start)
-    {
-        return Ok(None);
-    }
-    let mut bundle = EntryBundle::new(log, range.clone());
-    for (index, length) in range.zip(lengths) {
-        let Some((entry, after)) = rest.split_at_checked(length) else { return Ok(None) };
-        bundle.push(index, entry)?;
-        rest = after;
-    }
-    Ok(Some(bundle.into_bytes()))
-}
-
-/// The same one entry after the other, which finds what is missing.
-async fn bundle_by_rows(
-    connection: &mut SqliteConnection,
-    log: LogId,
-    range: Range<u64>,
-) -> Result<Option<Vec<u8>>, StoreError> {
     let (mut bundle, mut damage) = (EntryBundle::new(log, range.clone()), None);
-    read(connection, log, range, u32::MAX, &mut |index, data, _| {
+    read(&mut connection, log, range, u32::MAX, &mut |index, data, _| {
         damage = bundle.push(index.0, data).err();
         if damage.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })
@@ -114,7 +74,7 @@ async fn bundle_by_rows(
         "select not exists (select 1 from processed_log where log_id = ?1 and id = ?2)
             and exists (select 1 from processed_log where log_id = ?1 and id > ?2)",
     );
-    let row = is_gap.bind(log.0).bind(stored(missing)).fetch_one(connection).await.map_err(failed)?;
+    let row = is_gap.bind(log.0).bind(stored(missing)).fetch_one(&mut *connection).await.map_err(failed)?;
     if column(&row, 0)? { Err(bundle.damaged()) } else { Ok(None) }
 }
 

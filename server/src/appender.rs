@@ -4,7 +4,7 @@
 //! refused at once, to be sent again later.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use metrics::{counter, gauge, histogram};
@@ -74,8 +74,8 @@ struct Load {
     queued_bytes: AtomicU64,
     /// All that was appended here.
     appended: AtomicU64,
-    /// What the last count found, less what had been appended, and processed here, by then.
-    others: AtomicI64,
+    /// What the last count found, less all that had been appended here by then, and all processed here added; it wraps.
+    others: AtomicU64,
     /// What the last count found, if it stopped there: more wait than it says.
     least: AtomicU64,
 }
@@ -83,17 +83,16 @@ struct Load {
 impl Load {
     /// Takes note of how many rows wait, of which at most `most` are counted.
     fn count(&self, rows: u64, most: u32, appended: u64, processed: u64) {
-        let others = rows.wrapping_sub(appended).wrapping_add(processed).cast_signed();
-        self.others.store(others, Ordering::Relaxed);
+        self.others.store(rows.wrapping_sub(appended).wrapping_add(processed), Ordering::Relaxed);
         self.least.store(if rows < u64::from(most) { 0 } else { rows }, Ordering::Relaxed);
     }
 
     /// How many wait, as counted last, with what was appended and processed here since.
     fn unprocessed(&self, processed: u64) -> u64 {
-        let appended = self.appended.load(Ordering::Relaxed);
-        let rows = self.others.load(Ordering::Relaxed).cast_unsigned().wrapping_add(appended);
+        let (others, appended) = (self.others.load(Ordering::Relaxed), self.appended.load(Ordering::Relaxed));
+        let rows = others.wrapping_add(appended).wrapping_sub(processed).cast_signed();
         // Where others appended what was processed here, it may be less than nothing.
-        let rows = u64::try_from(rows.wrapping_sub(processed).cast_signed()).unwrap_or(0);
+        let rows = u64::try_from(rows).unwrap_or(0);
         rows.max(self.least.load(Ordering::Relaxed))
     }
 }

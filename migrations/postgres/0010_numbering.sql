@@ -1,5 +1,5 @@
 -- Why: to number its rows, a batch sorted, joined and copied them several times. Nearly every batch is of one log, whose rows
--- are numbered by counting; that is an eighth less work a row. "scripts/bench costs" measures it.
+-- are numbered by counting. "scripts/bench costs" measures what a row costs.
 -- Locks: nothing; it replaces a function.
 
 -- Moves the next rows from append_only_log to processed_log, at most max_rows of them and about 16 MB, and returns them.
